@@ -1,0 +1,2 @@
+//! Stem separators.
+#![forbid(unsafe_code)]

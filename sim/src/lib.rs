@@ -1,0 +1,2 @@
+//! The simulated world the director is proved in.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Decode, resample, analyse and write audio: functions over samples.
+#![forbid(unsafe_code)]

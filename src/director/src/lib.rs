@@ -1,0 +1,2 @@
+//! The pure core: three machines and one event loop.
+#![forbid(unsafe_code)]

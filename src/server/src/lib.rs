@@ -1,0 +1,2 @@
+//! The pod: sockets, configuration, telemetry, and the driver that carries out the director's effects.
+#![forbid(unsafe_code)]

@@ -1,0 +1,4 @@
+//! The pod.
+#![forbid(unsafe_code)]
+
+fn main() {}

@@ -1,0 +1,2 @@
+//! End to end: the real program on real sockets.
+#![forbid(unsafe_code)]
