@@ -1,44 +1,59 @@
-//! The pure core: three machines and one event loop.
+//! The pure core: typestate machines and one event loop.
 //!
 //! No I/O, no clock, no randomness, no threads: events and the time go in, effects come out. The server's driver and the simulated
 //! world carry out the same effects, and nothing else decides.
 #![forbid(unsafe_code)]
 
+mod alarms;
+#[cfg(feature = "checking")]
+mod checking;
+mod connections;
+mod director;
 mod effect;
 mod event;
+mod floor;
+mod fork;
 mod ids;
 mod intake;
+mod invariants;
+mod jobs;
+mod ledger;
+mod lineage;
+mod machine;
 mod moment;
+mod placement;
 mod plan;
+mod rips;
+mod seat;
+mod sessions;
+mod stems;
+mod track;
+mod tracks;
 
+pub use director::{Counters, Director};
 pub use effect::{Close, Effect, Effects, Phase, StemsAtHand, StemsPhase, Task, Urgency};
 pub use event::{Event, Failure, Found, Intent, Mode, Outcome, Source};
 pub use ids::{ClientKey, ConnectionId, JobId, LineageId, TrackId};
 pub use intake::Ack;
+pub use invariants::Broken;
+#[cfg(feature = "checking")]
+pub use machine::coverage;
+pub use machine::{Row, Table};
 pub use moment::{Moment, Span};
 pub use plan::{Group, Groups, Limits, Need, Plan, Policy, Times, Uploads, Work};
 
-/// The pod's one decider. (The API is fixed; the machines behind it are being written.)
-#[derive(Debug)]
-pub struct Director {
-    plan: Plan,
-}
+/// The exit code that tells a supervisor to start the pod anew: the device is lost.
+pub const EXIT_DEVICE_LOST: u8 = 75;
 
-impl Director {
-    /// A pod with nobody on it and every group parked; it asks for nothing until the first event.
-    #[must_use]
-    pub fn new(plan: Plan) -> Self {
-        Self { plan }
-    }
+/// The tables of all machines, for the matrix, the graph and the campaign that must walk every cell.
+pub const TABLES: [Table; 4] = [
+    seat::Seat::TABLE,
+    placement::Placement::TABLE,
+    intake::Intake::TABLE,
+    stems::Stems::TABLE,
+];
 
-    /// Handles one event at a moment that is never before an earlier one; asks for everything that follows from it.
-    pub fn handle(&mut self, now: Moment, event: Event, effects: &mut Effects) {
-        let _ = (now, event, effects, &self.plan);
-    }
-
-    /// When to call with [`Event::Timer`] next, if nothing happens before.
-    #[must_use]
-    pub fn next_deadline(&self) -> Option<Moment> {
-        None
-    }
+#[cfg(feature = "checking")]
+fn counters_default() -> Counters {
+    Counters::default()
 }

@@ -59,9 +59,7 @@ impl Groups {
     /// The set of these.
     #[must_use]
     pub fn of(groups: &[Group]) -> Self {
-        groups
-            .iter()
-            .fold(Self::NONE, |set, group| set.with(*group))
+        groups.iter().fold(Self::NONE, |set, group| set.with(*group))
     }
 
     /// This set and one more.
@@ -183,8 +181,10 @@ pub struct Times {
     pub first_frame: Span,
     /// Rest of a handshake (its audio), from the first frame.
     pub body: Span,
-    /// A closing client's answer before its socket is forced.
+    /// The answer of a session's client that is being closed, before its socket is forced.
     pub close_grace: Span,
+    /// The same for every other connection: nobody waits for its seat.
+    pub farewell: Span,
     /// How long an evicted client whose close was forced is answered 4001.
     pub eviction_hold: Span,
     /// How long a client's tracks outlive its socket.
@@ -219,6 +219,7 @@ impl Default for Times {
             first_frame: Span::seconds(10),
             body: Span::seconds(120),
             close_grace: Span::milliseconds(750),
+            farewell: Span::seconds(5),
             eviction_hold: Span::seconds(30),
             lineage_linger: Span::seconds(30),
             unclaimed: Span::seconds(600),

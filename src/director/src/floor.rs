@@ -1,0 +1,528 @@
+//! Who is on the device: the gate of the standing lease, the turns between ticks and rip, and the moves of groups.
+
+use crate::{
+    alarms::Alarm,
+    director::Director,
+    effect::{Effect, Effects, Phase, Task},
+    event::{Failure, Outcome},
+    fork::{Fork, Rename, fork_plain},
+    ids::ConnectionId,
+    jobs::Lane,
+    placement::{self, Grounds, Lease, Placement},
+    plan::{Group, Groups, Need, Policy, Work},
+    seat::{Cause, Prompt, Seat},
+};
+
+/// Failed moves of a group before whoever needs it is told.
+const STRIKES_MAX: u8 = 2;
+
+/// The standing lease of the live thread.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Gate {
+    /// No tick runs.
+    Closed,
+    /// Ticks run.
+    Open {
+        connection: ConnectionId,
+        leases: Vec<Lease>,
+    },
+    /// The last tick may still run; `number` tells this closing from others.
+    Closing { number: u64, leases: Vec<Lease> },
+}
+
+impl Fork for Gate {
+    fn fork(&self, rename: &Rename) -> Self {
+        match self {
+            Self::Closed => Self::Closed,
+            Self::Open { connection, leases } => Self::Open {
+                connection: connection.fork(rename),
+                leases: leases.fork(rename),
+            },
+            // Only equality with the newest closing matters.
+            Self::Closing { number, leases } => Self::Closing {
+                number: *number,
+                leases: leases.fork(rename),
+            },
+        }
+    }
+}
+
+/// Who has the device while ticks and a rip both want it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Turn {
+    /// The rip, for at most `rip_turn`.
+    Rip,
+    /// Ticks, for at most `live_turn`.
+    Live,
+}
+
+fork_plain!(Turn);
+
+impl Turn {
+    pub(crate) fn other(self) -> Self {
+        match self {
+            Self::Rip => Self::Live,
+            Self::Live => Self::Rip,
+        }
+    }
+}
+
+/// Whether something can be made to fit on the device.
+enum Room {
+    Fits,
+    /// It will once this idle group has left.
+    After(Group),
+    /// Others hold it for now.
+    Later,
+    Never,
+}
+
+impl Director {
+    /// Whether the separator and eager groups keep away from each other.
+    pub(crate) fn keeps_apart(&self) -> bool {
+        let eager: u64 = Group::EAGER.iter().map(|group| self.plan.weights(*group)).sum();
+        let any = Group::EAGER.iter().any(|group| self.plan.has(*group));
+        any && match self.plan.policy {
+            Policy::Always => true,
+            Policy::Never => false,
+            Policy::Auto { reserve_bytes } => {
+                self.plan.budget_bytes.saturating_sub(self.ledger.foreign + eager) < reserve_bytes
+            }
+        }
+    }
+
+    /// Whether the separator should be on the device rather than the eager groups.
+    pub(crate) fn wants_separator(&self) -> bool {
+        if self.next_rip().is_none() {
+            return false;
+        }
+        let ticks = self.turn == Turn::Live && self.is_contested();
+        !self.keeps_apart() || (self.interactive_groups().is_empty() && !ticks)
+    }
+
+    /// Whether ticks and a rip want the device at the same time.
+    fn is_contested(&self) -> bool {
+        let wanted = self.live_session().is_some_and(|(_, session)| session.wanted);
+        wanted && self.keeps_apart() && !self.plan.need(Work::Play).groups.is_empty() && self.next_rip().is_some()
+    }
+
+    /// What somebody waits for who does not wait for a rip: the next job of the live lane and the next source to encode.
+    fn interactive_needs(&self) -> impl Iterator<Item = Need> {
+        let live = self.next_live_work().map(|work| self.plan.need(work));
+        let encode = self.next_encode().map(|_| self.plan.need(Work::EncodeSource));
+        live.into_iter().chain(encode)
+    }
+
+    fn interactive_groups(&self) -> Groups {
+        self.interactive_needs()
+            .fold(Groups::NONE, |groups, need| groups.union(need.groups))
+    }
+
+    /// The work that the session waits to start on the live lane, if nothing but the device keeps it.
+    fn next_live_work(&self) -> Option<Work> {
+        let incumbent = self.incumbent.as_ref()?;
+        match incumbent.seat.get() {
+            Seat::Creating(creating) if creating.opening().is_none() => {
+                let track = self.tracks.get(&creating.ask().track())?;
+                track.is_playable(creating.ask().mode).then_some(Work::OpenStream)
+            }
+            Seat::Live(live) if live.session().prompt == Prompt::Asked => Some(Work::EncodePrompt),
+            Seat::Live(live) => {
+                let swap = live.session().swap.filter(|swap| swap.job.is_none())?;
+                self.tracks
+                    .get(&swap.track)?
+                    .is_playable(swap.mode)
+                    .then_some(Work::OpenStream)
+            }
+            _ => None,
+        }
+    }
+
+    pub(crate) fn gate_is_closed(&self) -> bool {
+        self.gate == Gate::Closed
+    }
+
+    /// One step of the gate and of the turns.
+    pub(crate) fn step_gate(&mut self, effects: &mut Effects) -> bool {
+        self.step_turn();
+        match &self.gate {
+            Gate::Open { connection, .. } => {
+                let connection = *connection;
+                let live = self.live_session().is_some_and(|(live, _)| live == connection);
+                let make_room =
+                    self.keeps_apart() && self.wants_separator() && !self.plan.need(Work::Play).groups.is_empty();
+                if live && !make_room {
+                    return false;
+                }
+                self.close_gate(connection, !live, effects);
+                true
+            }
+            Gate::Closed => {
+                let Some((connection, _)) = self.live_session() else {
+                    return false;
+                };
+                let groups = self.plan.need(Work::Play).groups;
+                let allowed = groups.is_empty() || !self.keeps_apart() || !self.wants_separator();
+                if !allowed || !self.may_start(Work::Play) {
+                    return false;
+                }
+                let leases = self.lease(groups);
+                self.ledger.workspace += self.plan.need(Work::Play).workspace_bytes;
+                self.gate = Gate::Open { connection, leases };
+                effects.push(Effect::GateOpen { connection });
+                true
+            }
+            Gate::Closing { .. } => false,
+        }
+    }
+
+    fn close_gate(&mut self, connection: ConnectionId, abort: bool, effects: &mut Effects) {
+        self.gate_closings += 1;
+        let number = self.gate_closings;
+        if let Gate::Open { leases, .. } = std::mem::replace(&mut self.gate, Gate::Closed) {
+            self.gate = Gate::Closing { number, leases };
+        }
+        self.alarms.set(Alarm::Drain, self.now + self.plan.times.job_compute);
+        effects.push(Effect::GateClose {
+            connection,
+            closing: number,
+            abort,
+        });
+    }
+
+    pub(crate) fn gate_drained(&mut self, closing: u64) {
+        match std::mem::replace(&mut self.gate, Gate::Closed) {
+            Gate::Closing { number, leases } if number == closing => {
+                self.give_back(leases);
+                self.ledger.workspace -= self.plan.need(Work::Play).workspace_bytes;
+                self.alarms.clear(Alarm::Drain);
+            }
+            other => {
+                self.gate = other;
+                self.stale();
+            }
+        }
+    }
+
+    /// Ticks stay away for at most `rip_turn`, counted from the gate's closing, and then have at most `live_turn`.
+    fn step_turn(&mut self) {
+        let open = matches!(self.gate, Gate::Open { .. });
+        if !self.is_contested() {
+            self.turn = Turn::Rip;
+            self.alarms.clear(Alarm::Turn);
+        } else if !self.alarms.is_set(Alarm::Turn) {
+            match self.turn {
+                Turn::Rip if !open => self.alarms.set(Alarm::Turn, self.now + self.plan.times.rip_turn),
+                Turn::Live if open => self.alarms.set(Alarm::Turn, self.now + self.plan.times.live_turn),
+                _ => {}
+            }
+        } else if self.turn == Turn::Rip && open {
+            // Interactive work brought the ticks back; they stay away anew from the next closing.
+            self.alarms.clear(Alarm::Turn);
+        }
+    }
+
+    /// One move of one group, if the stage thread is free.
+    pub(crate) fn step_stage(&mut self, effects: &mut Effects) -> bool {
+        if !self.is_lane_free(Lane::Stage) || !self.is_running() {
+            return false;
+        }
+        let separator = self.placement(Group::Separator);
+        let rip = self.wants_separator();
+        let separator_parked = separator.is_parked();
+        if separator.is_resident() && separator.leases() == 0 && !rip {
+            return self.park(Group::Separator, effects);
+        }
+        if rip && self.keeps_apart() {
+            return self.make_room(effects);
+        }
+        if rip && separator_parked && self.attach_separator(effects) {
+            return true;
+        }
+        if self.keeps_apart() && !separator_parked {
+            return false;
+        }
+        self.bring_eager_back(effects)
+    }
+
+    /// Parks the eager groups, then lets the separator in.
+    fn make_room(&mut self, effects: &mut Effects) -> bool {
+        let idle = Group::EAGER
+            .into_iter()
+            .find(|group| self.placement(*group).is_resident() && self.placement(*group).leases() == 0);
+        if let Some(group) = idle {
+            return self.park(group, effects);
+        }
+        let clear = Group::EAGER.into_iter().all(|group| self.placement(group).is_parked());
+        clear && self.placement(Group::Separator).is_parked() && self.attach_separator(effects)
+    }
+
+    fn attach_separator(&mut self, effects: &mut Effects) -> bool {
+        let need = self.plan.need(Work::Rip);
+        let refused = match self.room(need) {
+            Room::Fits => false,
+            Room::Later => return false,
+            Room::After(group) => return self.park(group, effects),
+            Room::Never => true,
+        };
+        if refused || self.strikes[Group::Separator as usize] >= STRIKES_MAX {
+            self.strikes[Group::Separator as usize] = 0;
+            let Some(track) = self.next_rip() else { return false };
+            self.step_stems(track, |stems| stems.failed(Failure::OutOfMemory));
+            return true;
+        }
+        let grounds = match self.plan.policy {
+            _ if self.vacancy.as_ref().is_some_and(placement::Vacancy::is_clear) => Grounds::AllParked,
+            Policy::Always => return false,
+            Policy::Auto { .. } => Grounds::RoomEnough,
+            Policy::Never => Grounds::ToldNotToCare,
+        };
+        // Where they need not keep apart, eager groups may come in beside it.
+        let grounds = match (self.keeps_apart(), self.plan.policy) {
+            (false, Policy::Never) => Grounds::ToldNotToCare,
+            (false, Policy::Auto { .. }) => Grounds::RoomEnough,
+            _ => grounds,
+        };
+        let Some(vacancy) = self.vacancy.take() else {
+            return false;
+        };
+        match vacancy.attach(grounds) {
+            Err(vacancy) => {
+                self.vacancy = Some(vacancy);
+                false
+            }
+            Ok(pass) => {
+                self.restore(Group::Separator, pass, effects);
+                true
+            }
+        }
+    }
+
+    /// Restores what is needed first, then what plays, then the rest of the house.
+    fn bring_eager_back(&mut self, effects: &mut Effects) -> bool {
+        let play = (self.gate_is_closed() && self.live_session().is_some()).then(|| self.plan.need(Work::Play));
+        let needs: Vec<Need> = self.interactive_needs().chain(play).collect();
+        for need in needs {
+            if self.is_met(need) {
+                continue;
+            }
+            match self.room(need) {
+                Room::Fits => {}
+                Room::After(group) => return self.park(group, effects),
+                Room::Later => return false,
+                Room::Never => return self.fail_needing(need, effects),
+            }
+            let Some(group) = need.groups.iter().find(|group| self.placement(*group).is_parked()) else {
+                continue;
+            };
+            if self.strikes[group as usize] >= STRIKES_MAX {
+                return self.fail_needing(
+                    Need {
+                        groups: Groups::of(&[group]),
+                        ..need
+                    },
+                    effects,
+                );
+            }
+            return self.restore_eager(group, effects);
+        }
+        self.bring_home(effects)
+    }
+
+    /// What nobody needs yet comes back too, where it fits and did not just fail, so that its next use is quick.
+    fn bring_home(&mut self, effects: &mut Effects) -> bool {
+        if self.keeps_apart() && self.next_rip().is_some() {
+            return false;
+        }
+        let workspace = Work::ALL
+            .iter()
+            .map(|work| self.plan.need(*work).workspace_bytes)
+            .max()
+            .unwrap_or(0);
+        let home = Group::EAGER.into_iter().find(|group| {
+            let fits = self.ledger.used() + self.plan.weights(*group) + workspace <= self.plan.budget_bytes;
+            self.plan.has(*group) && self.placement(*group).is_parked() && self.strikes[*group as usize] == 0 && fits
+        });
+        home.is_some_and(|group| self.restore_eager(group, effects))
+    }
+
+    fn restore_eager(&mut self, group: Group, effects: &mut Effects) -> bool {
+        let shared = self.placements[Group::Separator as usize].get_mut().shared_vacancy();
+        let Some(vacancy) = self.vacancy.as_mut().or(shared) else {
+            return false;
+        };
+        let pass = vacancy.pass();
+        self.restore(group, pass, effects);
+        true
+    }
+
+    fn restore(&mut self, group: Group, pass: placement::Pass, effects: &mut Effects) {
+        let job = self.start(Task::Restore { group }, None, effects);
+        self.ledger.resident += self.plan.weights(group);
+        self.placements[group as usize].step(|placement| match placement {
+            Placement::Parked(parked) => (parked.restore(pass, job).into(), ()),
+            other => unreachable!(
+                "only a parked group is restored, and {} is {}",
+                group.name(),
+                other.name()
+            ),
+        });
+        effects.push(Effect::PlacementChanged {
+            group,
+            phase: Phase::Restoring,
+        });
+    }
+
+    fn park(&mut self, group: Group, effects: &mut Effects) -> bool {
+        let job = self.start(Task::Park { group }, None, effects);
+        self.placements[group as usize].step(|placement| match placement {
+            Placement::Resident(resident) => (resident.park(job).into(), ()),
+            other => unreachable!(
+                "only a resident group is parked, and {} is {}",
+                group.name(),
+                other.name()
+            ),
+        });
+        effects.push(Effect::PlacementChanged {
+            group,
+            phase: Phase::Parking,
+        });
+        true
+    }
+
+    pub(crate) fn restore_ended(&mut self, group: Group, outcome: Outcome, effects: &mut Effects) {
+        let index = group as usize;
+        let done = outcome == Outcome::Done;
+        let pass = self.placements[index].step(|placement| match placement {
+            Placement::Restoring(restoring) if done => (restoring.restored().into(), None),
+            Placement::Restoring(restoring) => {
+                let (parked, pass) = restoring.restore_failed();
+                (parked.into(), Some(pass))
+            }
+            other => (other, None),
+        });
+        self.strikes[index] = if done { 0 } else { self.strikes[index].saturating_add(1) };
+        let phase = if done { Phase::Resident } else { Phase::Parked };
+        self.leave_device(group, pass);
+        effects.push(Effect::PlacementChanged { group, phase });
+    }
+
+    pub(crate) fn park_ended(&mut self, group: Group, outcome: Outcome, effects: &mut Effects) {
+        let index = group as usize;
+        let done = outcome == Outcome::Done;
+        let pass = self.placements[index].step(|placement| match placement {
+            Placement::Parking(parking) if done => {
+                let (parked, pass) = parking.parked();
+                (parked.into(), Some(pass))
+            }
+            Placement::Parking(parking) => (parking.park_failed().into(), None),
+            other => (other, None),
+        });
+        self.strikes[index] = if done { 0 } else { self.strikes[index].saturating_add(1) };
+        let phase = if done { Phase::Parked } else { Phase::Resident };
+        self.leave_device(group, pass);
+        effects.push(Effect::PlacementChanged { group, phase });
+        if self.strikes[index] >= STRIKES_MAX && !done {
+            // Memory that cannot be given back: the device's state is not ours any more.
+            self.device_lost(effects);
+        }
+    }
+
+    fn leave_device(&mut self, group: Group, pass: Option<placement::Pass>) {
+        let Some(pass) = pass else { return };
+        self.ledger.resident -= self.plan.weights(group);
+        let shared = self.placements[Group::Separator as usize].get_mut().shared_vacancy();
+        placement::give_back(pass, &mut self.vacancy, shared);
+    }
+
+    /// Whoever cannot be served without `groups` is told that memory ran out.
+    fn fail_needing(&mut self, failed: Need, effects: &mut Effects) -> bool {
+        for group in failed.groups.iter() {
+            // One strike stays, so that nobody restores it for the house alone.
+            self.strikes[group as usize] = 1;
+        }
+        let touches = |need: Need| need == failed || failed.groups.iter().any(|group| need.groups.has(group));
+        if let Some(work) = self.next_live_work().filter(|work| touches(self.plan.need(*work))) {
+            return self.fail_live_work(work, effects);
+        }
+        if let Some(track) = self
+            .next_encode()
+            .filter(|_| touches(self.plan.need(Work::EncodeSource)))
+        {
+            self.fail_track(track, Failure::OutOfMemory, effects);
+            return true;
+        }
+        if let Some((connection, _)) = self.live_session() {
+            self.leave(connection, Cause::Failed(Failure::OutOfMemory), effects);
+            return true;
+        }
+        false
+    }
+
+    fn fail_live_work(&mut self, work: Work, effects: &mut Effects) -> bool {
+        let Some(incumbent) = &mut self.incumbent else {
+            return false;
+        };
+        let connection = incumbent.connection;
+        let failure = Failure::OutOfMemory;
+        let Some(session) = incumbent.live_mut() else {
+            self.leave(connection, Cause::Failed(failure), effects);
+            return true;
+        };
+        if work == Work::EncodePrompt {
+            session.prompt = Prompt::Settled;
+            effects.push(Effect::PromptFailed { connection, failure });
+        } else if let Some(swap) = session.swap.take() {
+            effects.push(Effect::SwapFailed { connection, failure });
+            self.drop_nameless(swap.track, effects);
+        }
+        true
+    }
+
+    /// Whether all of `need` can be on the device at once: decided by peak, before anything is freed or loaded.
+    fn room(&self, need: Need) -> Room {
+        let missing: u64 = need
+            .groups
+            .iter()
+            .filter(|group| self.placement(*group).is_parked())
+            .map(|group| self.plan.weights(group))
+            .sum();
+        let peak = self.ledger.used() + missing + need.workspace_bytes;
+        if peak <= self.plan.budget_bytes {
+            return Room::Fits;
+        }
+        let idle: Vec<Group> = Group::EAGER
+            .into_iter()
+            .filter(|group| {
+                !need.groups.has(*group) && self.placement(*group).is_resident() && self.placement(*group).leases() == 0
+            })
+            .collect();
+        let freeable: u64 = idle.iter().map(|group| self.plan.weights(*group)).sum();
+        if peak - freeable <= self.plan.budget_bytes {
+            return idle.first().map_or(Room::Never, |group| Room::After(*group));
+        }
+        let others_end = self.jobs.values().any(|job| job.workspace() > 0) || matches!(self.gate, Gate::Closing { .. });
+        if others_end { Room::Later } else { Room::Never }
+    }
+
+    /// Whether work of this need could start now.
+    pub(crate) fn is_met(&self, need: Need) -> bool {
+        let resident = need.groups.iter().all(|group| self.placement(group).is_resident());
+        resident && self.ledger.resident + self.ledger.workspace + need.workspace_bytes <= self.plan.budget_bytes
+    }
+
+    pub(crate) fn placement(&self, group: Group) -> &Placement {
+        self.placements[group as usize].get()
+    }
+
+    /// Where every group is, for telemetry.
+    #[must_use]
+    pub fn phase(&self, group: Group) -> Phase {
+        match self.placement(group) {
+            Placement::Parked(_) => Phase::Parked,
+            Placement::Restoring(_) => Phase::Restoring,
+            Placement::Resident(_) => Phase::Resident,
+            Placement::Parking(_) => Phase::Parking,
+        }
+    }
+}

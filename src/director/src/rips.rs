@@ -1,0 +1,146 @@
+//! Rips: whose turn it is, when one gives way, how it ends.
+
+use crate::{
+    director::Director,
+    effect::{Effects, Task, Urgency},
+    event::Outcome,
+    ids::{JobId, TrackId},
+    jobs::Lane,
+    plan::Work,
+    sessions::failure_of,
+    stems::Stems,
+    track::Kind,
+};
+
+/// Rips begun and not ended: each holds its track's accumulators in host memory.
+const RIPS_OPEN_MAX: usize = 2;
+
+/// A batch that was abandoned so often runs to its end: every rip gets done.
+const ABANDONED_MAX: u8 = 3;
+
+impl Director {
+    /// The track whose stems are made next: waited for, then playing, then newest; one in mid-rip is only put off for one that is waited for.
+    pub(crate) fn next_rip(&self) -> Option<TrackId> {
+        if !self.is_running() {
+            return None;
+        }
+        let wanting = || {
+            self.tracks.iter().filter(|(_, track)| {
+                track.is_usable() && track.intake.get().is_saved() && track.stems.get().wants_rip()
+            })
+        };
+        let open = || wanting().filter(|(_, track)| track.stems.get().rip().is_some());
+        let key = |id: TrackId, begun: bool| (self.is_waited_for(id), begun, self.is_playing(id), id);
+        let best = wanting()
+            .map(|(id, track)| key(*id, track.stems.get().rip().is_some()))
+            .max();
+        if open().count() >= RIPS_OPEN_MAX {
+            return open().map(|(id, _)| key(*id, true)).max().map(|(.., id)| id);
+        }
+        best.map(|(.., id)| id)
+    }
+
+    fn is_waited_for(&self, track: TrackId) -> bool {
+        let Some(incumbent) = &self.incumbent else { return false };
+        let creating = incumbent
+            .creating()
+            .is_some_and(|creating| creating.ask().track() == track && creating.ask().mode.waits_for_stems());
+        let swapping = incumbent.live().is_some_and(|session| {
+            session
+                .swap
+                .is_some_and(|swap| swap.track == track && swap.mode.waits_for_stems())
+        });
+        creating || swapping
+    }
+
+    fn is_playing(&self, track: TrackId) -> bool {
+        self.live_session().is_some_and(|(_, session)| session.track == track)
+    }
+
+    /// The rip that has the work thread.
+    pub(crate) fn running_rip(&self) -> Option<(JobId, TrackId)> {
+        self.jobs.iter().find_map(|(id, job)| match job.task {
+            Task::Rip { track } => Some((*id, track)),
+            _ => None,
+        })
+    }
+
+    /// One step of the rips: the running one gives way, or the next one goes on.
+    pub(crate) fn step_rips(&mut self, effects: &mut Effects) -> bool {
+        if let Some((job, track)) = self.running_rip() {
+            if !self.must_give_way(track) {
+                return false;
+            }
+            let abandoned = self
+                .tracks
+                .get(&track)
+                .and_then(|track| track.stems.get().rip())
+                .map_or(0, |rip| rip.abandoned);
+            let urgency = if abandoned >= ABANDONED_MAX {
+                Urgency::AfterBatch
+            } else {
+                Urgency::Now
+            };
+            if self.jobs.get(&job).is_some_and(|job| job.cancelled.is_none()) {
+                self.cancel(job, urgency, effects);
+                return true;
+            }
+            return false;
+        }
+        if !self.is_lane_free(Lane::Work)
+            || self.next_encode().is_some()
+            || !self.wants_separator()
+            || !self.may_start(Work::Rip)
+        {
+            return false;
+        }
+        let Some(track) = self.next_rip() else { return false };
+        let job = self.start(Task::Rip { track }, Some(Work::Rip), effects);
+        self.step_stems(track, |stems| match stems {
+            Stems::Queued(queued) => queued.begin(job).into(),
+            Stems::Ripping(ripping) => ripping.resume(job).into(),
+            other => other,
+        });
+        self.push_progress(track, effects);
+        true
+    }
+
+    /// Whether the running rip of `track` must let others by: a source to encode, the generator's groups, a rip that is waited for.
+    fn must_give_way(&self, track: TrackId) -> bool {
+        self.next_encode().is_some()
+            || !self.wants_separator()
+            || self
+                .next_rip()
+                .is_some_and(|next| next != track && self.is_waited_for(next))
+    }
+
+    pub(crate) fn rip_progress(&mut self, job: JobId, done: u32, total: u32, effects: &mut Effects) {
+        let Some((_, track)) = self.running_rip().filter(|(running, _)| *running == job) else {
+            return self.stale();
+        };
+        self.step_stems(track, |stems| match stems {
+            Stems::Ripping(ripping) => ripping.progress(done, total).into(),
+            other => other,
+        });
+        self.push_progress(track, effects);
+    }
+
+    pub(crate) fn rip_ended(&mut self, track: TrackId, job: JobId, outcome: Outcome, effects: &mut Effects) {
+        let in_memory = self
+            .tracks
+            .get(&track)
+            .is_some_and(|track| matches!(track.kind, Kind::Nameless(_)));
+        self.step_stems(track, |stems| match (stems, outcome) {
+            (Stems::Ripping(ripping), _) if ripping.rip().job != Some(job) => ripping.into(),
+            (Stems::Ripping(ripping), Outcome::Done) if in_memory => ripping.ripped_in_memory().into(),
+            (Stems::Ripping(ripping), Outcome::Done) => ripping.ripped().into(),
+            (Stems::Ripping(ripping), Outcome::Yielded { abandoned }) => ripping.give_way(abandoned).into(),
+            (Stems::Ripping(ripping), Outcome::Cancelled) => ripping.give_way(true).into(),
+            (Stems::Ripping(ripping), Outcome::Failed(why)) => ripping.fail(why).into(),
+            (other, _) => other,
+        });
+        if failure_of(outcome).is_some() {
+            self.push_progress(track, effects);
+        }
+    }
+}
