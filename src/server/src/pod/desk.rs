@@ -1,0 +1,142 @@
+//! One desk a connection: its outbox, and what it left beside its events until somebody needs it.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use greenroom_director::{ConnectionId, Failure, TrackId};
+use greenroom_generator::Prompt;
+use greenroom_sync::Latest;
+
+use super::{
+    deposit::{Params, SessionDeposit, SwapDeposit, Wants},
+    outbox::{Ending, Outbox, Outgoing, Refusal},
+};
+
+/// Swap requests kept a session: one plays, one is in hand, one waits; an older one was superseded.
+const SWAPS_MAX: usize = 4;
+
+/// The desks of all connections.
+#[derive(Debug, Default)]
+pub(super) struct Desks {
+    desks: Mutex<BTreeMap<ConnectionId, Desk>>,
+}
+
+#[derive(Debug)]
+struct Desk {
+    outbox: Outbox,
+    session: Option<SessionDeposit>,
+    swaps: VecDeque<SwapDeposit>,
+    prompt: Option<Prompt>,
+    params: Arc<Latest<Params>>,
+    /// Better words for the next refusal than its code has.
+    explanation: Option<Refusal>,
+}
+
+impl Desks {
+    pub(super) fn register(&self, connection: ConnectionId, outbox: Outbox) {
+        let desk = Desk {
+            outbox,
+            session: None,
+            swaps: VecDeque::new(),
+            prompt: None,
+            params: Arc::new(Latest::new()),
+            explanation: None,
+        };
+        self.lock().insert(connection, desk);
+    }
+
+    /// Forgets a connection that has gone.
+    pub(super) fn remove(&self, connection: ConnectionId) {
+        self.lock().remove(&connection);
+    }
+
+    /// Queues something for a connection; nothing happens where it has gone.
+    pub(super) fn send(&self, connection: ConnectionId, outgoing: Outgoing) {
+        if let Some(desk) = self.lock().get(&connection) {
+            desk.outbox.send(outgoing);
+        }
+    }
+
+    /// Ends a connection ahead of everything that waits.
+    pub(super) fn end(&self, connection: ConnectionId, ending: Ending) {
+        if let Some(desk) = self.lock().get(&connection) {
+            desk.outbox.end(ending);
+        }
+    }
+
+    pub(super) fn deposit_session(&self, connection: ConnectionId, deposit: SessionDeposit) {
+        self.at(connection, |desk| desk.session = Some(deposit));
+    }
+
+    pub(super) fn session(&self, connection: ConnectionId) -> Option<SessionDeposit> {
+        self.lock().get(&connection).and_then(|desk| desk.session.clone())
+    }
+
+    /// What the client asked for beyond the old protocol.
+    pub(super) fn wants(&self, connection: ConnectionId) -> Wants {
+        self.lock().get(&connection).and_then(|desk| desk.session.as_ref()).map(|session| session.wants).unwrap_or_default()
+    }
+
+    /// The sessions that asked for `vram` messages.
+    pub(super) fn vram_watchers(&self) -> Vec<ConnectionId> {
+        let wants = |desk: &Desk| desk.session.as_ref().is_some_and(|session| session.wants.vram);
+        self.lock().iter().filter(|(_, desk)| wants(desk)).map(|(connection, _)| *connection).collect()
+    }
+
+    pub(super) fn deposit_swap(&self, connection: ConnectionId, deposit: SwapDeposit) {
+        self.at(connection, |desk| {
+            if desk.swaps.len() == SWAPS_MAX {
+                desk.swaps.pop_front();
+            }
+            desk.swaps.push_back(deposit);
+        });
+    }
+
+    /// The newest request to swap to that track; stays until newer ones push it out, for the answer needs it again.
+    pub(super) fn swap(&self, connection: ConnectionId, track: TrackId) -> Option<SwapDeposit> {
+        self.lock().get(&connection).and_then(|desk| desk.swaps.iter().rev().find(|swap| swap.track == track).cloned())
+    }
+
+    pub(super) fn deposit_prompt(&self, connection: ConnectionId, prompt: Prompt) {
+        self.at(connection, |desk| desk.prompt = Some(prompt));
+    }
+
+    pub(super) fn newest_prompt(&self, connection: ConnectionId) -> Option<Prompt> {
+        self.lock().get_mut(&connection).and_then(|desk| desk.prompt.take())
+    }
+
+    pub(super) fn set_params(&self, connection: ConnectionId, params: Params) {
+        if let Some(cell) = self.params(connection) {
+            cell.set(params);
+        }
+    }
+
+    /// The cell of a session's newest parameters.
+    pub(super) fn params(&self, connection: ConnectionId) -> Option<Arc<Latest<Params>>> {
+        self.lock().get(&connection).map(|desk| Arc::clone(&desk.params))
+    }
+
+    /// Keeps words for a refusal that the director will ask for.
+    pub(super) fn explain(&self, connection: ConnectionId, refusal: Refusal) {
+        self.at(connection, |desk| desk.explanation = Some(refusal));
+    }
+
+    /// The words kept for this failure, or its plain ones.
+    pub(super) fn refusal(&self, connection: ConnectionId, failure: Failure) -> Refusal {
+        let kept = self.lock().get_mut(&connection).and_then(|desk| desk.explanation.take());
+        kept.filter(|refusal| refusal.failure == failure).unwrap_or_else(|| Refusal::plain(failure))
+    }
+
+    fn at(&self, connection: ConnectionId, change: impl FnOnce(&mut Desk)) {
+        if let Some(desk) = self.lock().get_mut(&connection) {
+            change(desk);
+        }
+    }
+
+    /// Every change here is whole before anything can panic, so a poisoned lock guards whole data.
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<ConnectionId, Desk>> {
+        self.desks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

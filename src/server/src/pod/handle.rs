@@ -1,0 +1,209 @@
+//! What sockets and routes may ask of the pod.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use bytes::Bytes;
+use greenroom_audio::{Pcm, UploadError};
+use greenroom_director::{ClientKey, ConnectionId, Event, Failure, Mode, TrackId};
+use greenroom_generator::{Description, Prompt};
+
+use super::{
+    deposit::{Params, SessionCommand, SessionDeposit, SwapDeposit, UploadDeposit},
+    desk::Desks,
+    events::{EventSender, TellError},
+    outbox::{self, Inbox, Refusal},
+    shared::Shared,
+    tracks::TrackView,
+};
+
+/// The pod as sockets and routes see it; clones are one pod.
+#[derive(Clone)]
+pub struct PodHandle {
+    shared: Arc<Shared>,
+}
+
+impl PodHandle {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// Numbers a connection (a socket, or the request of a POST) at its acceptance: the order decides who may take the pod over.
+    #[must_use]
+    pub fn accept(&self) -> ConnectionId {
+        ConnectionId(self.shared.connections_accepted.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// Numbers a track to be.
+    #[must_use]
+    pub fn new_track(&self) -> TrackId {
+        self.shared.tracks.new_track()
+    }
+
+    /// Registers an authorised connection and tells `HandshakeOpened`. Dropping the inbox tells `ConnectionGone`.
+    ///
+    /// # Errors
+    /// [`TellError::Full`] where too much waits (say `busy`), [`TellError::Closed`] after the pod's end.
+    pub fn open(&self, connection: ConnectionId) -> Result<Inbox, TellError> {
+        let (outbox, inbox) = outbox::channel(connection, self.shared.events.clone());
+        self.desks().register(connection, outbox);
+        // On failure the inbox is dropped, which tells of its end what the director then counts as unknown.
+        self.shared.events.try_tell(Event::HandshakeOpened { connection })?;
+        Ok(inbox)
+    }
+
+    /// Tells the director at once or not at all.
+    ///
+    /// # Errors
+    /// See [`TellError`].
+    pub fn try_tell(&self, event: Event) -> Result<(), TellError> {
+        self.shared.events.try_tell(event)
+    }
+
+    /// Tells the director, waiting for room.
+    ///
+    /// # Errors
+    /// [`TellError::Closed`].
+    pub async fn tell(&self, event: Event) -> Result<(), TellError> {
+        self.shared.events.tell(event).await
+    }
+
+    /// The key of a `client_id`: a keyed hash, so that what the director and the log hold cannot be used by another; none for an empty one.
+    #[must_use]
+    pub fn client_key(&self, client_id: &str) -> Option<ClientKey> {
+        use std::hash::BuildHasher;
+        (!client_id.is_empty()).then(|| ClientKey(self.shared.client_hasher.hash_one(client_id)))
+    }
+
+    /// Makes a source of PCM that came with a session or swap: finite, at least a second, trimmed to the limit and the pool.
+    ///
+    /// # Errors
+    /// `bad_audio` or `too_short`, with words for the client.
+    pub async fn admit(&self, pcm: Pcm) -> Result<Arc<Pcm>, Refusal> {
+        let seconds_max = f64::from(self.description().seconds_max);
+        let (answer, admitted) = tokio::sync::oneshot::channel();
+        self.shared.signal.spawn(move || {
+            // A connection that has gone needs no answer.
+            let _ = answer.send(greenroom_audio::prepare_upload(pcm, seconds_max));
+        });
+        match admitted.await {
+            Ok(Ok(pcm)) => Ok(Arc::new(pcm)),
+            Ok(Err(error)) => Err(refusal_of(&error)),
+            Err(_) => Err(Refusal::plain(Failure::Internal)),
+        }
+    }
+
+    /// Leaves what a session's handshake brought; before `SessionAsked`.
+    pub fn deposit_session(&self, connection: ConnectionId, deposit: SessionDeposit) {
+        self.desks().deposit_session(connection, deposit);
+    }
+
+    /// Leaves an upload's body; before `UploadAsked`.
+    pub fn deposit_upload(&self, track: TrackId, deposit: UploadDeposit) {
+        self.shared.tracks.deposit_upload(track, deposit);
+    }
+
+    /// Leaves a swap request; before `SwapAsked`.
+    pub fn deposit_swap(&self, connection: ConnectionId, deposit: SwapDeposit) {
+        self.desks().deposit_swap(connection, deposit);
+    }
+
+    /// Leaves the newest prompt; before `PromptAsked`. An older one that nobody encoded yet is forgotten. `bpm` is filled in by the pod.
+    pub fn deposit_prompt(&self, connection: ConnectionId, prompt: Prompt) {
+        self.desks().deposit_prompt(connection, prompt);
+    }
+
+    /// Sets the newest parameters; older ones that the live thread did not see are forgotten.
+    pub fn set_params(&self, connection: ConnectionId, params: Params) {
+        self.desks().set_params(connection, params);
+    }
+
+    /// Passes a command to the live thread, which answers through the outbox.
+    ///
+    /// # Errors
+    /// [`TellError::Full`] where the session asks faster than the live thread takes: let it go.
+    pub fn command(&self, connection: ConnectionId, command: SessionCommand) -> Result<(), TellError> {
+        self.shared.live_commands.command(connection, command)
+    }
+
+    /// The track of that name, fixture or upload.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<TrackId> {
+        self.shared.tracks.find(name)
+    }
+
+    /// The track of that name and what there is to say of it.
+    #[must_use]
+    pub fn track(&self, name: &str) -> Option<TrackView> {
+        self.shared.tracks.view(name)
+    }
+
+    /// The mode that a request without `stem_source_mode` means: a fixture is played without stems, anything else is owed them.
+    #[must_use]
+    pub fn default_mode(&self, track: TrackId) -> Mode {
+        if self.shared.tracks.is_fixture(track) { Mode::Plain } else { Mode::Full }
+    }
+
+    /// Names of the fixtures, sorted.
+    #[must_use]
+    pub fn fixtures(&self) -> Vec<String> {
+        self.shared.tracks.names(true)
+    }
+
+    /// Names of the uploads that can be played, sorted.
+    #[must_use]
+    pub fn user_uploads(&self) -> Vec<String> {
+        self.shared.tracks.names(false)
+    }
+
+    /// The audio of a track as a WAV file; none where there is no such track (any more).
+    ///
+    /// # Errors
+    /// With words for the client, where the disk fails.
+    pub async fn audio(&self, name: &str) -> Result<Option<Bytes>, Refusal> {
+        self.shared.audio_file(name).await
+    }
+
+    /// What generator the pod has.
+    #[must_use]
+    pub fn description(&self) -> &Description {
+        self.shared.generator.description()
+    }
+
+    /// Whether the event loop made progress lately (`/healthz`).
+    #[must_use]
+    pub fn is_healthy(&self) -> bool {
+        self.shared.is_healthy()
+    }
+
+    /// Whether the pod is warm and serves (`/readyz`).
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.is_healthy() && self.shared.ready.load(Ordering::Acquire)
+    }
+
+    /// The counters and gauges of the driver (`/metrics`).
+    #[must_use]
+    pub fn metrics(&self) -> Vec<super::telemetry::Metric> {
+        self.shared.metrics()
+    }
+
+    fn desks(&self) -> &Desks {
+        &self.shared.desks
+    }
+}
+
+/// The wire's words for audio that cannot be a source.
+pub(super) fn refusal_of(error: &UploadError) -> Refusal {
+    let failure = match error.code() {
+        "too_short" => Failure::TooShort,
+        "bad_audio" => Failure::BadAudio,
+        _ => Failure::Internal,
+    };
+    Refusal::new(failure, error.to_string())
+}
+
+/// A counter that starts at zero.
+pub(super) type Counter = AtomicU64;
