@@ -32,13 +32,23 @@ pub trait Generator: Send + Sync {
     ///
     /// # Errors
     /// See [`GenerateError`].
-    fn encode_prompt(&self, prompt: &Prompt, source: &PreparedSource, cancel: &CancelFlag) -> Result<Conditioning, GenerateError>;
+    fn encode_prompt(
+        &self,
+        prompt: &Prompt,
+        source: &PreparedSource,
+        cancel: &CancelFlag,
+    ) -> Result<Conditioning, GenerateError>;
 
     /// Opens a live stream on a source.
     ///
     /// # Errors
     /// See [`GenerateError`].
-    fn open(&self, source: PreparedSource, conditioning: Conditioning, settings: &StreamSettings) -> Result<Box<dyn LiveStream>, GenerateError>;
+    fn open(
+        &self,
+        source: PreparedSource,
+        conditioning: Conditioning,
+        settings: &StreamSettings,
+    ) -> Result<Box<dyn LiveStream>, GenerateError>;
 }
 
 /// One live session's stream: lives on the live thread.

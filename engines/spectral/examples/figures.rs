@@ -31,11 +31,35 @@ fn main() -> Result<(), GenerateError> {
     }
     report("prepare_source, 120 s stereo", &mut prepares);
     let source = generator.prepare_source(audio, &flag)?;
-    let conditioning = generator.encode_prompt(&Prompt { tags: "house".into(), ..Prompt::default() }, &source, &flag)?;
-    let mut stream = generator.open(source, conditioning, &StreamSettings { depth: 4, steps: 8, sde: false })?;
-    for (name, denoise, feedback) in [("denoise 0", 0.0, 0.0), ("denoise 0.8", 0.8, 0.0), ("denoise 0.8, feedback 0.5", 0.8, 0.5)] {
+    let conditioning = generator.encode_prompt(
+        &Prompt {
+            tags: "house".into(),
+            ..Prompt::default()
+        },
+        &source,
+        &flag,
+    )?;
+    let mut stream = generator.open(
+        source,
+        conditioning,
+        &StreamSettings {
+            depth: 4,
+            steps: 8,
+            sde: false,
+        },
+    )?;
+    for (name, denoise, feedback) in [
+        ("denoise 0", 0.0, 0.0),
+        ("denoise 0.8", 0.8, 0.0),
+        ("denoise 0.8, feedback 0.5", 0.8, 0.5),
+    ] {
         let list = [("denoise", denoise), ("feedback", feedback), ("hint_strength", 0.5)];
-        stream.set_knobs(&list.iter().map(|(name, value)| ((*name).to_owned(), KnobValue::Number(*value))).collect::<Knobs>());
+        stream.set_knobs(
+            &list
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), KnobValue::Number(*value)))
+                .collect::<Knobs>(),
+        );
         let (mut ticks, mut decodes) = (Vec::new(), Vec::new());
         for run in 0..RUNS {
             let start = Instant::now();
@@ -55,5 +79,10 @@ fn main() -> Result<(), GenerateError> {
 fn report(name: &str, times: &mut [Duration]) {
     times.sort_unstable();
     let at = |part: usize| times[(times.len() - 1) * part / 100].as_secs_f64() * 1e3;
-    println!("{name}: median {:.3} ms, p95 {:.3} ms, worst {:.3} ms", at(50), at(95), at(100));
+    println!(
+        "{name}: median {:.3} ms, p95 {:.3} ms, worst {:.3} ms",
+        at(50),
+        at(95),
+        at(100)
+    );
 }

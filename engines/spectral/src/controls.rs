@@ -66,7 +66,11 @@ impl Controls {
 
     /// How far from the source the result is at a place in the loop (its part, 0..1): 0 = the source itself.
     pub(crate) fn strength_at(&self, loop_part: f64) -> f32 {
-        let along = |curve: &Option<Arc<Vec<f32>>>, otherwise: f32| curve.as_ref().map_or(otherwise, |values| value_along(values, loop_part));
+        let along = |curve: &Option<Arc<Vec<f32>>>, otherwise: f32| {
+            curve
+                .as_ref()
+                .map_or(otherwise, |values| value_along(values, loop_part))
+        };
         let denoise = self.denoise * along(&self.denoise_curve, 1.0);
         let pull = along(&self.source_pull_curve, self.source_pull);
         (denoise * (1.0 - pull)).clamp(0.0, 1.0)
@@ -103,7 +107,9 @@ mod tests {
     use super::*;
 
     fn knobs(list: &[(&str, f64)]) -> Knobs {
-        list.iter().map(|(name, value)| ((*name).to_owned(), KnobValue::Number(*value))).collect()
+        list.iter()
+            .map(|(name, value)| ((*name).to_owned(), KnobValue::Number(*value)))
+            .collect()
     }
 
     #[test]

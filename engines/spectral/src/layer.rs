@@ -49,15 +49,27 @@ struct Scratch {
     /// The source's envelope at every bin.
     envelope_bins: Vec<f32>,
     turned: Vec<Complex32>,
+    /// Of the lower half of the spectrum: direction of each turned partial, and how far it stands over the envelope.
+    standing: Vec<(Complex32, f32)>,
 }
 
 impl Layer {
     /// A generation over a loop of `loop_s` seconds.
     pub(crate) fn new(controls: Controls, loop_s: f32, bands: &Bands) -> Self {
-        let grid = Grid { bins: BINS, bin_hz: BIN_HZ, loop_s };
+        let grid = Grid {
+            bins: BINS,
+            bin_hz: BIN_HZ,
+            loop_s,
+        };
         let seed = controls.seed;
         // Slow in the bass, where the same turn is heard as more detuning.
-        let rotation = WanderField::new(&grid, 1.0 / 6.0, 4.0, |hz| (1.2 * (100.0 / hz).sqrt()).clamp(0.12, 1.2), RandomField::new(seed, 0));
+        let rotation = WanderField::new(
+            &grid,
+            1.0 / 6.0,
+            4.0,
+            |hz| (1.2 * (100.0 / hz).sqrt()).clamp(0.12, 1.2),
+            RandomField::new(seed, 0),
+        );
         let grain = WanderField::new(&grid, 1.0 / 12.0, 3.0, |_| 0.35, RandomField::new(seed, 1));
         let noises = (2..5).map(|stream| RandomField::new(seed, stream)).collect();
         let scratch = Scratch {
@@ -66,8 +78,17 @@ impl Layer {
             gains: vec![0.0; bands.count()],
             envelope_bins: vec![0.0; BINS],
             turned: vec![Complex32::default(); BINS],
+            standing: vec![(Complex32::default(), 0.0); BINS / 2 + 1],
         };
-        Self { controls, rotation, grain, noises, strength: 0.0, turns: vec![Complex32::new(1.0, 0.0); BINS], scratch }
+        Self {
+            controls,
+            rotation,
+            grain,
+            noises,
+            strength: 0.0,
+            turns: vec![Complex32::new(1.0, 0.0); BINS],
+            scratch,
+        }
     }
 
     /// White noise of variance about one for a stretch of a channel, bunched where the source has its attacks.
@@ -77,7 +98,9 @@ impl Layer {
         const OWN: f32 = 0.6;
         let (own, shared) = (self.noises[channel], self.noises[2]);
         let scale = NOISE_VARIANCE.sqrt().recip();
-        frames.map(|frame| (shared.at(frame) * SHARED + own.at(frame) * OWN) * scale * attacks.at(frame)).collect()
+        frames
+            .map(|frame| (shared.at(frame) * SHARED + own.at(frame) * OWN) * scale * attacks.at(frame))
+            .collect()
     }
 
     /// Moves to a frame, given as the part of the loop that has passed. Whether anything changes there.
@@ -108,20 +131,41 @@ impl Layer {
         for (band, level) in scratch.envelope.iter_mut().enumerate() {
             *level = (scratch.energies[band] / bands.width(band) as f32).sqrt();
         }
-        for bin in 0..BINS {
-            scratch.envelope_bins[bin] = bands.between(&scratch.envelope, bin);
-            scratch.turned[bin] = spectrum[bin] * self.turns[bin];
+        for (bin, level) in scratch.envelope_bins.iter_mut().enumerate() {
+            *level = bands.between(&scratch.envelope, bin);
+        }
+        let partials = spectrum.iter().zip(&self.turns);
+        for (turned, (partial, turn)) in scratch.turned.iter_mut().zip(partials) {
+            *turned = partial * turn;
+        }
+        for (bin, standing) in scratch.standing.iter_mut().enumerate() {
+            let norm = scratch.turned[bin].norm();
+            let floor = scratch.envelope_bins[bin];
+            let heard = norm > f32::MIN_POSITIVE && floor > f32::MIN_POSITIVE;
+            *standing = if heard {
+                (scratch.turned[bin] / norm, norm / floor)
+            } else {
+                Default::default()
+            };
         }
         // A frame of white noise has this much energy in each bin: its variance times the window's energy.
         let noise_scale = voices.noise * (FRAME as f32 / 2.0).sqrt().recip();
         for (bin, value) in spectrum.iter_mut().enumerate() {
             let level = scratch.envelope_bins[bin];
             let mut sum = scratch.turned[bin] * voices.own + noise[bin] * (noise_scale * level);
-            sum += raised::<2>(&scratch.turned, &scratch.envelope_bins, bin) * (voices.octave * level);
-            sum += raised::<3>(&scratch.turned, &scratch.envelope_bins, bin) * (voices.twelfth * level);
+            // In a centred spectrum the nth power of a phase is that of the nth harmonic, so raised partials go on steadily.
+            let (direction, ratio) = scratch.standing[bin / 2];
+            sum += direction * direction * (voices.octave * level * ratio);
+            let (direction, ratio) = scratch.standing[bin / 3];
+            sum += direction * direction * direction * (voices.twelfth * level * ratio);
             *value = sum;
         }
         self.restore_energies(bands, spectrum);
+    }
+
+    /// What the overlap of frames with turned phases loses, to be given back once, after the last generation.
+    pub(crate) fn makeup(&self) -> f32 {
+        1.0 + self.strength * (0.05 + 0.08 * self.controls.hint)
     }
 
     /// Powers of the voices always add up to one, and only the source's own is left at strength 0.
@@ -132,7 +176,12 @@ impl Layer {
         let octave = structure * strength * strength * (0.16 + 0.14 * texture.octave);
         let twelfth = structure * strength * strength * (0.10 + 0.09 * texture.twelfth);
         let own = (structure - octave - twelfth).max(0.0);
-        Voices { own: own.sqrt(), octave: octave.sqrt(), twelfth: twelfth.sqrt(), noise: noise.sqrt() }
+        Voices {
+            own: own.sqrt(),
+            octave: octave.sqrt(),
+            twelfth: twelfth.sqrt(),
+            noise: noise.sqrt(),
+        }
     }
 
     /// Brings every band back to the energy it had, but for the prompt's tilt.
@@ -151,29 +200,16 @@ impl Layer {
     }
 }
 
-/// The partial that lies at 1/`N` of a bin's frequency, raised to `N` times its own and freed of its envelope.
-/// In a centred spectrum the `N`th power of a phase is the phase of the `N`th harmonic, so raised partials go on steadily.
-fn raised<const N: usize>(partials: &[Complex32], envelope: &[f32], bin: usize) -> Complex32 {
-    let partial = partials[bin / N];
-    let norm = partial.norm();
-    let floor = envelope[bin / N];
-    if norm <= f32::MIN_POSITIVE || floor <= f32::MIN_POSITIVE {
-        return Complex32::default();
-    }
-    let unit = partial / norm;
-    let mut power = unit;
-    for _ in 1..N {
-        power *= unit;
-    }
-    power * (norm / floor)
-}
-
 /// Mixes a share of an earlier result into a spectrum: powers are mixed, so that opposed phases leave no hole.
 pub(crate) fn mix_feedback(spectrum: &mut [Complex32], earlier: &[Complex32], share: f32) {
     for (value, earlier) in spectrum.iter_mut().zip(earlier) {
         let level = ((1.0 - share) * value.norm_sqr() + share * earlier.norm_sqr()).sqrt();
         let direction = *value * (1.0 - share) + *earlier * share;
         let norm = direction.norm();
-        *value = if norm > f32::MIN_POSITIVE { direction * (level / norm) } else { Complex32::new(level, 0.0) };
+        *value = if norm > f32::MIN_POSITIVE {
+            direction * (level / norm)
+        } else {
+            Complex32::new(level, 0.0)
+        };
     }
 }

@@ -7,7 +7,7 @@
 //! | `denoise` (`sde_amp` in an `sde` session) | 0 = the source bit for bit; 1 = its band energies and rhythm with new phases and partials |
 //! | `seed` | which variation: phases, which partials stand out, noise |
 //! | `hint_strength` | 1 = the source's partials are kept; 0 = only envelope and rhythm are left, filled with noise |
-//! | `feedback`, `feedback_depth` | share of the result of that many generations ago in the source of the next (up to four such steps deep) |
+//! | `feedback`, `feedback_depth` | share of the result of that many generations ago in the source of the next (up to two such steps deep) |
 //! | `x0_target`, `x0_target_curve` | pulls the result back to the source |
 //! | `sde_denoise_curve` | scales the amount along the source |
 //! | `guidance_scale` | strength of the prompt's colour, 0 = none, full from 2 on |
@@ -31,7 +31,9 @@ mod texture;
 use std::sync::Arc;
 
 use greenroom_audio::Pcm;
-use greenroom_generator::{Conditioning, Description, GenerateError, Generator, LiveStream, PreparedSource, Prompt, StreamSettings, Work};
+use greenroom_generator::{
+    Conditioning, Description, GenerateError, Generator, LiveStream, PreparedSource, Prompt, StreamSettings, Work,
+};
 use greenroom_sync::CancelFlag;
 
 use crate::{source::Attacks, stream::SpectralStream, texture::PromptTexture};
@@ -59,7 +61,11 @@ impl Spectral {
 
     fn prepared(audio: Arc<Pcm>, cancel: &CancelFlag) -> Result<PreparedSource, GenerateError> {
         let attacks = Attacks::of(&audio, cancel)?;
-        Ok(PreparedSource { audio, encoded: Arc::new(attacks), sidecar: Arc::default() })
+        Ok(PreparedSource {
+            audio,
+            encoded: Arc::new(attacks),
+            sidecar: Arc::default(),
+        })
     }
 }
 
@@ -86,17 +92,34 @@ impl Generator for Spectral {
 
     fn restore_source(&self, audio: Arc<Pcm>, sidecar: &[u8]) -> Result<PreparedSource, GenerateError> {
         if !sidecar.is_empty() {
-            return Err(GenerateError::Unsuitable("its sidecar was written by another generator; prepare it anew".into()));
+            return Err(GenerateError::Unsuitable(
+                "its sidecar was written by another generator; prepare it anew".into(),
+            ));
         }
         Self::prepared(audio, &CancelFlag::new())
     }
 
-    fn encode_prompt(&self, prompt: &Prompt, _source: &PreparedSource, _cancel: &CancelFlag) -> Result<Conditioning, GenerateError> {
+    fn encode_prompt(
+        &self,
+        prompt: &Prompt,
+        _source: &PreparedSource,
+        _cancel: &CancelFlag,
+    ) -> Result<Conditioning, GenerateError> {
         Ok(Conditioning(Arc::new(PromptTexture::of(prompt))))
     }
 
-    fn open(&self, source: PreparedSource, conditioning: Conditioning, settings: &StreamSettings) -> Result<Box<dyn LiveStream>, GenerateError> {
+    fn open(
+        &self,
+        source: PreparedSource,
+        conditioning: Conditioning,
+        settings: &StreamSettings,
+    ) -> Result<Box<dyn LiveStream>, GenerateError> {
         let (attacks, prompt) = (stream::attacks_of(&source), stream::prompt_of(&conditioning));
-        Ok(Box::new(SpectralStream::new(source.audio, attacks, prompt, settings.sde)))
+        Ok(Box::new(SpectralStream::new(
+            source.audio,
+            attacks,
+            prompt,
+            settings.sde,
+        )))
     }
 }

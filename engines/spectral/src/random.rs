@@ -14,7 +14,9 @@ pub(crate) struct RandomField(u64);
 impl RandomField {
     /// The stream of this seed with this number; streams of one seed are independent of each other.
     pub(crate) fn new(seed: u64, stream: u64) -> Self {
-        Self(mix(mix(seed.wrapping_add(0x9e37_79b9_7f4a_7c15)).wrapping_add(stream.wrapping_mul(0xd1b5_4a32_d192_ed03))))
+        Self(mix(
+            mix(seed.wrapping_add(0x9e37_79b9_7f4a_7c15)).wrapping_add(stream.wrapping_mul(0xd1b5_4a32_d192_ed03))
+        ))
     }
 
     /// The value at an index, uniform in −1..1.
@@ -42,7 +44,13 @@ struct Node {
 
 impl WanderField {
     /// Nodes at `spacing_octaves` from each other, never closer than `spacing_bins_min`; `period_s(frequency_hz)` apart in time.
-    pub(crate) fn new(grid: &Grid, spacing_octaves: f32, spacing_bins_min: f32, period_s: impl Fn(f32) -> f32, random: RandomField) -> Self {
+    pub(crate) fn new(
+        grid: &Grid,
+        spacing_octaves: f32,
+        spacing_bins_min: f32,
+        period_s: impl Fn(f32) -> f32,
+        random: RandomField,
+    ) -> Self {
         let mut bins = vec![0.0_f32];
         let last = grid.bins as f32;
         while let Some(&bin) = bins.last()
@@ -52,7 +60,11 @@ impl WanderField {
         }
         let nodes = bins
             .iter()
-            .map(|bin| Node { count: (grid.loop_s / period_s((bin * grid.bin_hz).max(grid.bin_hz))).round().max(1.0) as u64 })
+            .map(|bin| Node {
+                count: (grid.loop_s / period_s((bin * grid.bin_hz).max(grid.bin_hz)))
+                    .round()
+                    .max(1.0) as u64,
+            })
             .collect::<Vec<_>>();
         let mut places = Vec::with_capacity(grid.bins);
         let mut node = 0;
@@ -63,7 +75,12 @@ impl WanderField {
             places.push((node as u16, (bin as f32 - bins[node]) / (bins[node + 1] - bins[node])));
         }
         let values = vec![0.0; nodes.len()];
-        Self { nodes, places, random, values }
+        Self {
+            nodes,
+            places,
+            random,
+            values,
+        }
     }
 
     /// Moves to a moment, given as the part of the loop that has passed (0..1).

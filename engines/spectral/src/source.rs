@@ -36,9 +36,13 @@ impl Attacks {
             levels.push((block.iter().map(|sample| sample * sample).sum::<f32>() / block_samples as f32).sqrt());
         }
         if levels.iter().any(|level| !level.is_finite()) {
-            return Err(GenerateError::Unsuitable("it holds NaN, infinite or absurdly loud samples; send finite PCM".into()));
+            return Err(GenerateError::Unsuitable(
+                "it holds NaN, infinite or absurdly loud samples; send finite PCM".into(),
+            ));
         }
-        Ok(Self { ratios: ratios(&levels) })
+        Ok(Self {
+            ratios: ratios(&levels),
+        })
     }
 
     /// How far the level at a frame (around the loop) stands over its surroundings: 1 where nothing happens.
@@ -56,13 +60,22 @@ impl Attacks {
 fn check(audio: &Pcm) -> Result<(), GenerateError> {
     let refuse = |why: String| Err(GenerateError::Unsuitable(why));
     if audio.sample_rate() != SAMPLE_RATE {
-        return refuse(format!("its sample rate is {} Hz, the generator plays at {SAMPLE_RATE} Hz; resample it first", audio.sample_rate()));
+        return refuse(format!(
+            "its sample rate is {} Hz, the generator plays at {SAMPLE_RATE} Hz; resample it first",
+            audio.sample_rate()
+        ));
     }
     if audio.frames() == 0 || !audio.frames().is_multiple_of(POOL_FRAMES) {
-        return refuse(format!("its {} frames are not a whole number of pools of {POOL_FRAMES}; trim it first", audio.frames()));
+        return refuse(format!(
+            "its {} frames are not a whole number of pools of {POOL_FRAMES}; trim it first",
+            audio.frames()
+        ));
     }
     if audio.seconds() > f64::from(SECONDS_MAX) {
-        return refuse(format!("it lasts {:.1} s, at most {SECONDS_MAX} s are served; trim it first", audio.seconds()));
+        return refuse(format!(
+            "it lasts {:.1} s, at most {SECONDS_MAX} s are served; trim it first",
+            audio.seconds()
+        ));
     }
     Ok(())
 }
@@ -77,7 +90,11 @@ fn ratios(levels: &[f32]) -> Vec<f32> {
     for (index, level) in levels.iter().enumerate() {
         let slow = (sum / width as f64) as f32;
         // A running sum of levels that fell to nothing may keep a crumb of rounding.
-        ratios.push(if slow > 1e-9 { (level / slow).min(ATTACK_MAX) } else { 1.0 });
+        ratios.push(if slow > 1e-9 {
+            (level / slow).min(ATTACK_MAX)
+        } else {
+            1.0
+        });
         sum += at(index + reach + 1) - at(count + index - reach);
     }
     ratios
@@ -112,6 +129,9 @@ mod tests {
     fn a_raised_flag_cancels() {
         let flag = CancelFlag::new();
         flag.raise();
-        assert!(matches!(Attacks::of(&Pcm::new(SAMPLE_RATE, 1, vec![0.0; POOL_FRAMES]), &flag), Err(GenerateError::Cancelled)));
+        assert!(matches!(
+            Attacks::of(&Pcm::new(SAMPLE_RATE, 1, vec![0.0; POOL_FRAMES]), &flag),
+            Err(GenerateError::Cancelled)
+        ));
     }
 }

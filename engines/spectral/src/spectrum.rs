@@ -22,7 +22,9 @@ const GROUP_EDGES_HZ: [f32; 9] = [20.0, 120.0, 250.0, 500.0, 1_000.0, 2_000.0, 4
 
 /// Square root of a Hann window: applied before and after, shifted copies add up to `FRAME / HOP / 2`.
 pub(crate) fn window() -> Vec<f32> {
-    (0..FRAME).map(|index| (PI * (index as f32 + 0.5) / FRAME as f32).sin()).collect()
+    (0..FRAME)
+        .map(|index| (PI * (index as f32 + 0.5) / FRAME as f32).sin())
+        .collect()
 }
 
 /// Bands of the spectrum, and for each bin its place between band centres.
@@ -46,7 +48,10 @@ impl Bands {
             }
             edges.push(edge);
         }
-        let centres = edges.windows(2).map(|pair| (pair[0] + pair[1] - 1) as f32 / 2.0).collect::<Vec<_>>();
+        let centres = edges
+            .windows(2)
+            .map(|pair| (pair[0] + pair[1] - 1) as f32 / 2.0)
+            .collect::<Vec<_>>();
         let places = (0..BINS)
             .map(|bin| {
                 let above = centres.partition_point(|centre| *centre <= bin as f32);
@@ -80,7 +85,10 @@ impl Bands {
     /// Energy of a spectrum in each band.
     pub(crate) fn energies(&self, spectrum: &[Complex32], energies: &mut [f32]) {
         for (band, energy) in energies.iter_mut().enumerate() {
-            *energy = spectrum[self.edges[band]..self.edges[band + 1]].iter().map(Complex32::norm_sqr).sum();
+            *energy = spectrum[self.edges[band]..self.edges[band + 1]]
+                .iter()
+                .map(Complex32::norm_sqr)
+                .sum();
         }
     }
 

@@ -21,7 +21,7 @@ use crate::{
 /// Generations that feedback can reach back to (the knob's own range).
 const HISTORY_MAX: usize = 8;
 /// Generations that feedback goes through in one window; what lies deeper is the untouched source.
-const CHAIN_MAX: usize = 4;
+const CHAIN_MAX: usize = 3;
 /// Depth range of the wire; generations here are finished at once, so that depth has nothing to act on.
 pub(crate) const DEPTH_MAX: u32 = 8;
 
@@ -95,7 +95,9 @@ impl SpectralStream {
     /// A stretch of one channel, from a frame that may lie before the start or beyond the end.
     fn stretch(&self, channel: usize, start: i64, frames: usize) -> Vec<f32> {
         let channels = usize::from(self.audio.channels());
-        self.places(start, frames).map(|frame| self.audio.samples()[frame as usize * channels + channel]).collect()
+        self.places(start, frames)
+            .map(|frame| self.audio.samples()[frame as usize * channels + channel])
+            .collect()
     }
 
     fn places(&self, start: i64, frames: usize) -> impl Iterator<Item = u64> + use<> {
@@ -107,30 +109,50 @@ impl SpectralStream {
     fn source_window(&self, start: i64, frames: usize) -> Vec<f32> {
         let channels = usize::from(self.audio.channels());
         let samples = self.audio.samples();
-        self.places(start, frames).flat_map(|frame| &samples[frame as usize * channels..][..channels]).copied().collect()
+        self.places(start, frames)
+            .flat_map(|frame| &samples[frame as usize * channels..][..channels])
+            .copied()
+            .collect()
     }
 
-    fn resynthesise(&mut self, start: i64, frames: usize, chain: &[usize], cancel: &CancelFlag) -> Result<Vec<f32>, GenerateError> {
+    fn resynthesise(
+        &mut self,
+        start: i64,
+        frames: usize,
+        chain: &[usize],
+        cancel: &CancelFlag,
+    ) -> Result<Vec<f32>, GenerateError> {
         let channels = usize::from(self.audio.channels());
         let first = (start - FRAME as i64).div_euclid(HOP as i64) + 1;
         let last = (start + frames as i64 - 1).div_euclid(HOP as i64);
         let count = (last - first + 1) as usize;
         let (origin, reach) = (first * HOP as i64, (count - 1) * HOP + FRAME);
-        let sources = (0..channels).map(|channel| self.stretch(channel, origin, reach)).collect::<Vec<_>>();
+        let sources = (0..channels)
+            .map(|channel| self.stretch(channel, origin, reach))
+            .collect::<Vec<_>>();
         let noises = self.noises(chain, origin, reach);
         let gains = bin_gains(&self.history[0].controls.gains);
         let steps = (self.audio.frames() / HOP) as i64;
         let mut sums = vec![vec![0.0_f32; reach]; channels];
-        let (mut spectrum, mut noise, mut result) = (vec![Complex32::default(); BINS], vec![Complex32::default(); BINS], vec![Complex32::default(); BINS]);
+        let (mut spectrum, mut noise, mut result) = (
+            vec![Complex32::default(); BINS],
+            vec![Complex32::default(); BINS],
+            vec![Complex32::default(); BINS],
+        );
         for step in 0..count {
             if cancel.is_raised() {
                 return Err(GenerateError::Cancelled);
             }
             let part = (first + step as i64).rem_euclid(steps) as f64 / steps as f64;
-            let changes = chain.iter().map(|place| self.history[*place].seek(part)).collect::<Vec<_>>();
+            let changes = chain
+                .iter()
+                .map(|place| self.history[*place].seek(part))
+                .collect::<Vec<_>>();
+            let makeup = self.history[0].makeup();
             let range = step * HOP..step * HOP + FRAME;
             for channel in 0..channels {
-                self.transform.analyse(&sources[channel][range.clone()], &self.window, &mut spectrum);
+                self.transform
+                    .analyse(&sources[channel][range.clone()], &self.window, &mut spectrum);
                 for (level, place) in chain.iter().enumerate() {
                     let layer = &mut self.history[*place];
                     if level == 0 {
@@ -140,25 +162,31 @@ impl SpectralStream {
                         mix_feedback(&mut result, &earlier, layer.controls.feedback);
                     }
                     if changes[level] {
-                        self.transform.analyse(&noises[level][channel][range.clone()], &self.window, &mut noise);
+                        self.transform
+                            .analyse(&noises[level][channel][range.clone()], &self.window, &mut noise);
                         layer.apply(&self.bands, &mut result, &noise);
                     }
                 }
                 for (value, gain) in result.iter_mut().zip(&gains) {
-                    *value *= *gain;
+                    *value *= *gain * makeup;
                 }
-                self.transform.synthesise(&mut result, &self.window, &mut sums[channel][range.clone()]);
+                self.transform
+                    .synthesise(&mut result, &self.window, &mut sums[channel][range.clone()]);
             }
         }
         let skip = (start - origin) as usize;
-        Ok((skip..skip + frames).flat_map(|frame| sums.iter().map(move |sum| sum[frame])).collect())
+        Ok((skip..skip + frames)
+            .flat_map(|frame| sums.iter().map(move |sum| sum[frame]))
+            .collect())
     }
 
     /// Noise of every generation of the chain, for every channel.
     fn noises(&self, chain: &[usize], origin: i64, reach: usize) -> Vec<Vec<Vec<f32>>> {
         let of_layer = |place: &usize| {
             let layer = &self.history[*place];
-            (0..usize::from(self.audio.channels())).map(|channel| layer.noise(&self.attacks, channel, self.places(origin, reach))).collect()
+            (0..usize::from(self.audio.channels()))
+                .map(|channel| layer.noise(&self.attacks, channel, self.places(origin, reach)))
+                .collect()
         };
         chain.iter().map(of_layer).collect()
     }
@@ -219,7 +247,10 @@ impl LiveStream for SpectralStream {
 /// # Panics
 /// If another generator made it: a bug of the caller, who pairs them.
 pub(crate) fn prompt_of(conditioning: &Conditioning) -> PromptTexture {
-    *conditioning.0.downcast_ref::<PromptTexture>().expect("a conditioning goes back to the generator that made it")
+    *conditioning
+        .0
+        .downcast_ref::<PromptTexture>()
+        .expect("a conditioning goes back to the generator that made it")
 }
 
 /// The attacks inside a prepared source.
@@ -227,7 +258,9 @@ pub(crate) fn prompt_of(conditioning: &Conditioning) -> PromptTexture {
 /// # Panics
 /// If another generator made it: a bug of the caller, who pairs them.
 pub(crate) fn attacks_of(source: &PreparedSource) -> Arc<Attacks> {
-    Arc::clone(&source.encoded).downcast::<Attacks>().expect("a source goes back to the generator that prepared it")
+    Arc::clone(&source.encoded)
+        .downcast::<Attacks>()
+        .expect("a source goes back to the generator that prepared it")
 }
 
 impl Transform {
@@ -235,7 +268,13 @@ impl Transform {
         let mut planner = RealFftPlanner::<f32>::new();
         let (forward, inverse) = (planner.plan_fft_forward(FRAME), planner.plan_fft_inverse(FRAME));
         let (forward_scratch, inverse_scratch) = (forward.make_scratch_vec(), inverse.make_scratch_vec());
-        Self { forward, inverse, time: vec![0.0; FRAME], forward_scratch, inverse_scratch }
+        Self {
+            forward,
+            inverse,
+            time: vec![0.0; FRAME],
+            forward_scratch,
+            inverse_scratch,
+        }
     }
 
     /// Spectrum of a windowed frame, its phases counted from the frame's middle.

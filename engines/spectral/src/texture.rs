@@ -24,7 +24,11 @@ impl Texture {
     pub(crate) fn of_tags(tags: &str) -> Self {
         let mut sum = [0.0_f32; 5];
         let mut count = 0_u16;
-        for tag in tags.split(',').map(|tag| tag.trim().to_lowercase()).filter(|tag| !tag.is_empty()) {
+        for tag in tags
+            .split(',')
+            .map(|tag| tag.trim().to_lowercase())
+            .filter(|tag| !tag.is_empty())
+        {
             let digest = Sha256::digest(tag.as_bytes());
             for (part, bytes) in sum.iter_mut().zip(digest.chunks_exact(2)) {
                 *part += f32::from(u16::from_le_bytes([bytes[0], bytes[1]])) / 32_767.5 - 1.0;
@@ -37,7 +41,13 @@ impl Texture {
         // Independent colours add up like noise, so the root keeps long prompts as strong as short ones.
         let scale = f32::from(count).sqrt().recip();
         let [tilt, octave, twelfth, breath, grain] = sum.map(|part| (part * scale).clamp(-1.0, 1.0));
-        Self { tilt, octave, twelfth, breath, grain }
+        Self {
+            tilt,
+            octave,
+            twelfth,
+            breath,
+            grain,
+        }
     }
 
     /// The colour on the way from `self` (0) to `other` (1).
@@ -77,7 +87,10 @@ pub(crate) struct PromptTexture {
 impl PromptTexture {
     /// Reads a prompt; key, time signature and tempo have no effect here.
     pub(crate) fn of(prompt: &Prompt) -> Self {
-        Self { a: Texture::of_tags(&prompt.tags), b: prompt.tags_b.as_deref().map(Texture::of_tags) }
+        Self {
+            a: Texture::of_tags(&prompt.tags),
+            b: prompt.tags_b.as_deref().map(Texture::of_tags),
+        }
     }
 
     /// The colour at a blend of A (0) and B (1).
@@ -92,18 +105,28 @@ mod tests {
 
     #[test]
     fn only_the_set_of_tags_counts() {
-        assert_eq!(Texture::of_tags("House, acoustic"), Texture::of_tags("  acoustic ,house,,"));
+        assert_eq!(
+            Texture::of_tags("House, acoustic"),
+            Texture::of_tags("  acoustic ,house,,")
+        );
         assert_ne!(Texture::of_tags("house"), Texture::of_tags("techno"));
         assert_eq!(Texture::of_tags(" , "), Texture::default());
     }
 
     #[test]
     fn blend_goes_from_a_to_b_and_needs_b() {
-        let both = PromptTexture::of(&Prompt { tags: "house".into(), tags_b: Some("techno".into()), ..Prompt::default() });
+        let both = PromptTexture::of(&Prompt {
+            tags: "house".into(),
+            tags_b: Some("techno".into()),
+            ..Prompt::default()
+        });
         assert_eq!(both.at_blend(0.0), Texture::of_tags("house"));
         let end = both.at_blend(1.0);
         assert!((end.tilt - Texture::of_tags("techno").tilt).abs() < 1e-6);
-        let alone = PromptTexture::of(&Prompt { tags: "house".into(), ..Prompt::default() });
+        let alone = PromptTexture::of(&Prompt {
+            tags: "house".into(),
+            ..Prompt::default()
+        });
         assert_eq!(alone.at_blend(1.0), Texture::of_tags("house"));
     }
 }

@@ -11,10 +11,15 @@ use greenroom_sync::CancelFlag;
 use proptest::prelude::*;
 use support::{decode, music, playing, rms};
 
-const LIST: &[(&str, f64)] = &[("denoise", 0.8), ("hint_strength", 0.5), ("seed", 4.0), ("feedback", 0.4)];
+const LIST: &[(&str, f64)] = &[
+    ("denoise", 0.8),
+    ("hint_strength", 0.5),
+    ("seed", 4.0),
+    ("feedback", 0.4),
+];
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(40))]
+    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn two_windows_equal_one(start in 0_u64..40_000, first in 1_usize..6_000, second in 1_usize..6_000, channels in 1_u16..3) {
@@ -52,7 +57,11 @@ fn windows_wrap_and_may_be_longer_than_the_loop() {
     let once = decode(&mut *stream, 0, 19_200);
     let more = decode(&mut *stream, 19_200 * 3, 40_001);
     assert_eq!(more.len(), 40_001);
-    assert!(more.iter().zip(once.iter().cycle()).all(|(more, once)| (more - once).abs() < 1e-6));
+    assert!(
+        more.iter()
+            .zip(once.iter().cycle())
+            .all(|(more, once)| (more - once).abs() < 1e-6)
+    );
     assert!(decode(&mut *stream, 5, 0).is_empty());
     // The loop joins: the step over the seam is no larger than the largest within.
     let step = |pair: &[f32]| (pair[1] - pair[0]).abs();
@@ -65,7 +74,10 @@ fn nothing_of_a_replaced_source_is_heard() {
     let flag = CancelFlag::new();
     let generator = Spectral::new();
     let silence = Arc::new(Pcm::new(SAMPLE_RATE, 1, vec![0.0; 9_600]));
-    let mut stream = playing(&music(10, 2), &[("denoise", 0.9), ("feedback", 1.0), ("feedback_depth", 8.0)]);
+    let mut stream = playing(
+        &music(10, 2),
+        &[("denoise", 0.9), ("feedback", 1.0), ("feedback_depth", 8.0)],
+    );
     let source = generator.prepare_source(silence, &flag).unwrap();
     let conditioning = generator.encode_prompt(&Prompt::default(), &source, &flag).unwrap();
     stream.swap_source(source, conditioning);
@@ -75,12 +87,25 @@ fn nothing_of_a_replaced_source_is_heard() {
 
     let next = music(4, 2);
     let source = generator.prepare_source(Arc::clone(&next), &flag).unwrap();
-    let conditioning = generator.encode_prompt(&Prompt { tags: "instrumental music".into(), ..Prompt::default() }, &source, &flag).unwrap();
+    let conditioning = generator
+        .encode_prompt(
+            &Prompt {
+                tags: "instrumental music".into(),
+                ..Prompt::default()
+            },
+            &source,
+            &flag,
+        )
+        .unwrap();
     stream.swap_source(source, conditioning);
     for _ in 0..9 {
         stream.tick(0, &flag).unwrap();
     }
-    let fresh = decode(&mut *playing(&next, &[("denoise", 0.9), ("feedback", 1.0), ("feedback_depth", 8.0)]), 100, 20_000);
+    let fresh = decode(
+        &mut *playing(&next, &[("denoise", 0.9), ("feedback", 1.0), ("feedback_depth", 8.0)]),
+        100,
+        20_000,
+    );
     assert_eq!(decode(&mut *stream, 100, 20_000), fresh);
 }
 

@@ -8,16 +8,25 @@ use greenroom_generator::{Generator, KnobValue, Knobs, LiveStream, Prompt, Strea
 use greenroom_spectral::Spectral;
 use greenroom_sync::CancelFlag;
 
-/// Chords that change, a bass, and a noise hit on every half second: `pools` × 0.2 s.
-pub fn music(pools: usize, channels: u16) -> Arc<Pcm> {
+/// Plucked chords that change, a bass, and a noise hit on every half second: `pools` × 0.2 s.
+pub(crate) fn music(pools: usize, channels: u16) -> Arc<Pcm> {
     let frames = pools * POOL_FRAMES;
     let mut samples = Vec::with_capacity(frames * usize::from(channels));
     let mut noise = 0x1234_5678_u32;
     for frame in 0..frames {
         let time = frame as f32 / SAMPLE_RATE as f32;
         let beat = time % 0.5;
-        let chord = if (time as u32).is_multiple_of(2) { [220.0, 277.18, 329.63] } else { [196.0, 246.94, 293.66] };
-        let tones: f32 = chord.iter().flat_map(|root| (1..6).map(move |partial| (root * partial as f32, partial))).map(|(hz, partial)| (TAU * hz * time).sin() / (partial * partial) as f32).sum();
+        let chord = if (time as u32).is_multiple_of(2) {
+            [220.0, 277.18, 329.63]
+        } else {
+            [196.0, 246.94, 293.66]
+        };
+        let tones: f32 = chord
+            .iter()
+            .flat_map(|root| (1..6).map(move |partial| (root * partial as f32, partial)))
+            .map(|(hz, partial)| (TAU * hz * time).sin() / (partial * partial) as f32)
+            .sum();
+        let tones = tones * (-beat * 3.0).exp();
         let bass = (TAU * chord[0] / 4.0 * time).sin() * (-beat * 4.0).exp();
         noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         let hit = (noise >> 8) as f32 / 8_388_608.0 - 1.0;
@@ -30,21 +39,36 @@ pub fn music(pools: usize, channels: u16) -> Arc<Pcm> {
     Arc::new(Pcm::new(SAMPLE_RATE, channels, samples))
 }
 
-pub fn knobs(list: &[(&str, f64)]) -> Knobs {
-    list.iter().map(|(name, value)| ((*name).to_owned(), KnobValue::Number(*value))).collect()
+pub(crate) fn knobs(list: &[(&str, f64)]) -> Knobs {
+    list.iter()
+        .map(|(name, value)| ((*name).to_owned(), KnobValue::Number(*value)))
+        .collect()
 }
 
-pub fn open(audio: &Arc<Pcm>, tags: &str) -> Box<dyn LiveStream> {
+pub(crate) fn open(audio: &Arc<Pcm>, tags: &str) -> Box<dyn LiveStream> {
     let flag = CancelFlag::new();
     let generator = Spectral::new();
     let source = generator.prepare_source(Arc::clone(audio), &flag).unwrap();
-    let prompt = Prompt { tags: tags.to_owned(), ..Prompt::default() };
+    let prompt = Prompt {
+        tags: tags.to_owned(),
+        ..Prompt::default()
+    };
     let conditioning = generator.encode_prompt(&prompt, &source, &flag).unwrap();
-    generator.open(source, conditioning, &StreamSettings { depth: 4, steps: 8, sde: false }).unwrap()
+    generator
+        .open(
+            source,
+            conditioning,
+            &StreamSettings {
+                depth: 4,
+                steps: 8,
+                sde: false,
+            },
+        )
+        .unwrap()
 }
 
 /// A stream on which these knobs have been in effect for some generations.
-pub fn playing(audio: &Arc<Pcm>, list: &[(&str, f64)]) -> Box<dyn LiveStream> {
+pub(crate) fn playing(audio: &Arc<Pcm>, list: &[(&str, f64)]) -> Box<dyn LiveStream> {
     let mut stream = open(audio, "instrumental music");
     stream.set_knobs(&knobs(list));
     for _ in 0..9 {
@@ -53,21 +77,21 @@ pub fn playing(audio: &Arc<Pcm>, list: &[(&str, f64)]) -> Box<dyn LiveStream> {
     stream
 }
 
-pub fn decode(stream: &mut dyn LiveStream, start: u64, frames: usize) -> Vec<f32> {
+pub(crate) fn decode(stream: &mut dyn LiveStream, start: u64, frames: usize) -> Vec<f32> {
     stream.decode(start, frames, &CancelFlag::new()).unwrap()
 }
 
 /// The whole loop under these knobs.
-pub fn render(audio: &Arc<Pcm>, list: &[(&str, f64)]) -> Vec<f32> {
+pub(crate) fn render(audio: &Arc<Pcm>, list: &[(&str, f64)]) -> Vec<f32> {
     decode(&mut *playing(audio, list), 0, audio.frames())
 }
 
-pub fn rms(samples: &[f32]) -> f32 {
+pub(crate) fn rms(samples: &[f32]) -> f32 {
     (samples.iter().map(|sample| sample * sample).sum::<f32>() / samples.len().max(1) as f32).sqrt()
 }
 
 /// Pearson's correlation.
-pub fn correlation(left: &[f32], right: &[f32]) -> f32 {
+pub(crate) fn correlation(left: &[f32], right: &[f32]) -> f32 {
     assert_eq!(left.len(), right.len());
     let mean = |values: &[f32]| values.iter().map(|value| f64::from(*value)).sum::<f64>() / values.len() as f64;
     let (left_mean, right_mean) = (mean(left), mean(right));
