@@ -61,7 +61,7 @@ impl Director {
     /// Whether `connection` has the seat or waits for it.
     #[must_use]
     pub fn holds_or_awaits_seat(&self, connection: ConnectionId) -> bool {
-        self.is_seated(connection)
+        self.standing(connection) == Some(crate::connections::Standing::Seated)
     }
 
     /// The session on the chair: its connection and the name of its state.

@@ -213,9 +213,9 @@ impl Director {
     }
 
     pub(crate) fn connection_gone(&mut self, connection: ConnectionId, effects: &mut Effects) {
-        let Some(gone) = self.connections.remove(&connection) else {
+        if self.connections.remove(&connection).is_none() {
             return self.stale();
-        };
+        }
         for alarm in [
             Alarm::FirstFrame(connection),
             Alarm::Body(connection),
@@ -224,9 +224,7 @@ impl Director {
         ] {
             self.alarms.clear(alarm);
         }
-        if gone.standing == Standing::Seated {
-            self.seat_gone(connection, effects);
-        }
+        self.seat_gone(connection, effects);
     }
 
     /// Closes with a code and waits for the socket to go.

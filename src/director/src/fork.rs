@@ -55,7 +55,7 @@ fn rank<T: PartialEq>(list: &[T], id: &T) -> u64 {
         .map_or(u64::MAX, |place| place as u64)
 }
 
-/// A copy, with ids renamed. Crate-private on purpose.
+/// A copy, with ids renamed. Nobody outside can make the [`Rename`] it takes.
 pub trait Fork {
     /// The copy.
     fn fork(&self, rename: &Rename) -> Self;

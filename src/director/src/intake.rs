@@ -37,7 +37,7 @@ impl Ack {
 
 /// Somebody waits for the answer of an upload.
 #[derive(Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Asker(pub(crate) ConnectionId);
+pub struct Asker(pub(crate) ConnectionId);
 
 impl Fork for Asker {
     fn fork(&self, rename: &Rename) -> Self {

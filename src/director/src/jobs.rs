@@ -209,12 +209,13 @@ impl Director {
     /// A job is past its deadline: it is told to end; if it does not, whatever runs it is stuck for good.
     pub(crate) fn job_overdue(&mut self, id: JobId, effects: &mut Effects) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        if job.overdue {
-            return self.device_lost(effects);
-        }
-        job.overdue = true;
+        let stuck = std::mem::replace(&mut job.overdue, true);
         self.alarms.set(Alarm::Job(id), self.now + self.plan.times.job_hang);
-        self.cancel(id, Urgency::Now, effects);
+        if stuck {
+            self.device_lost(effects);
+        } else {
+            self.cancel(id, Urgency::Now, effects);
+        }
     }
 
     pub(crate) fn job_ended(&mut self, id: JobId, outcome: Outcome, effects: &mut Effects) {

@@ -21,9 +21,4 @@ impl Ledger {
     pub(crate) fn used(&self) -> u64 {
         self.resident + self.workspace + self.foreign
     }
-
-    /// What more could be held.
-    pub(crate) fn claimable(&self, budget: u64) -> u64 {
-        budget.saturating_sub(self.used())
-    }
 }

@@ -12,6 +12,10 @@ mod director;
 mod effect;
 mod event;
 mod floor;
+#[cfg_attr(
+    not(feature = "checking"),
+    allow(dead_code, reason = "only a checked core is copied")
+)]
 mod fork;
 mod ids;
 mod intake;
@@ -33,6 +37,7 @@ mod tracks;
 pub use director::{Counters, Director};
 pub use effect::{Close, Effect, Effects, Phase, StemsAtHand, StemsPhase, Task, Urgency};
 pub use event::{Event, Failure, Found, Intent, Mode, Outcome, Source};
+pub use fork::{Fork, Rename};
 pub use ids::{ClientKey, ConnectionId, JobId, LineageId, TrackId};
 pub use intake::Ack;
 pub use invariants::Broken;
@@ -41,6 +46,20 @@ pub use machine::coverage;
 pub use machine::{Row, Table};
 pub use moment::{Moment, Span};
 pub use plan::{Group, Groups, Limits, Need, Plan, Policy, Times, Uploads, Work};
+
+/// The machines as types, for whoever wants to see that an illegal transition does not compile. Nobody outside can make the
+/// tokens that they start from.
+pub mod typestate {
+    pub use crate::{
+        intake::{Asker, Encoding, Intake, Saved, Saving as SavingSource, Waiting},
+        placement::{Grounds, Lease, Parked, Parking, Pass, Placement, Resident, Restoring, Vacancy},
+        seat::{
+            Ask, Candidate, Cause, Chair, Creating, Draining, Leaving, Live, Prompt, Released, Seat, Session, Stream,
+            Swap,
+        },
+        stems::{Absent, Discarded, Failed, Queued, Ready, Rip, Ripping, Saving, Stems},
+    };
+}
 
 /// The exit code that tells a supervisor to start the pod anew: the device is lost.
 pub const EXIT_DEVICE_LOST: u8 = 75;

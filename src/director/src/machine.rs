@@ -175,8 +175,11 @@ macro_rules! machine {
 
         $(
             impl $from {
+                #[doc = concat!("`", stringify!($from), "` → `", stringify!($to), "`.")]
+                #[doc = ""]
                 $(#[$event_doc])*
-                pub(crate) fn $event(self, $( $argument: $argument_type ),*) -> machine!(@product $to $( $extra )?) {
+                #[must_use]
+                pub fn $event(self, $( $argument: $argument_type ),*) -> machine!(@product $to $( $extra )?) {
                     #[cfg(feature = "checking")]
                     $crate::machine::coverage::hit(stringify!($machine), stringify!($from), stringify!($event));
                     let $binder = self;

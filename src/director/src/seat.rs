@@ -199,10 +199,6 @@ impl Candidate {
     pub(crate) fn new(ask: Ask) -> Self {
         Self { ask }
     }
-
-    pub(crate) fn ask(&self) -> Ask {
-        self.ask
-    }
 }
 
 impl Creating {

@@ -2,7 +2,6 @@
 
 use crate::{
     alarms::Alarm,
-    connections::Standing,
     director::Director,
     effect::{Close, Effect, Effects, StemsAtHand, Task},
     event::{Failure, Mode, Outcome, Source},
@@ -575,12 +574,6 @@ impl Director {
             incumbent.set_stream(Stream::None);
         }
     }
-
-    /// Whether `connection` has the seat or waits for it.
-    #[cfg(feature = "checking")]
-    pub(crate) fn is_seated(&self, connection: ConnectionId) -> bool {
-        self.standing(connection) == Some(Standing::Seated)
-    }
 }
 
 /// Why a job that somebody waits for did not do it.
@@ -589,13 +582,5 @@ pub(crate) fn failure_of(outcome: Outcome) -> Option<Failure> {
         Outcome::Done => None,
         Outcome::Failed(failure) => Some(failure),
         Outcome::Cancelled | Outcome::Yielded { .. } => Some(Failure::Internal),
-    }
-}
-
-impl Standing {
-    /// Whether a connection has, or waits for, the seat.
-    #[allow(dead_code, reason = "used where the core is being checked")]
-    pub(crate) fn is_seated(self) -> bool {
-        self == Self::Seated
     }
 }

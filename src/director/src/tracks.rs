@@ -119,11 +119,16 @@ impl Director {
             return false;
         };
         let playing = session.track;
+        // A swap that waits for these stems brings them itself.
+        let brought = session
+            .swap
+            .filter(|swap| swap.mode.waits_for_stems())
+            .map(|swap| swap.track);
         let lineage = self.lineage.map(|lineage| Owner::Lineage(lineage.id));
         let owed = self.tracks.iter().find(|(id, track)| {
             let mine = Some(track.owner) == lineage || (track.owner == Owner::Everybody && **id == playing);
             let ended = track.stems.get().is_ready() || track.stems.get().failure().is_some();
-            mine && ended && track.is_usable() && track.owed == Owed::Answer
+            mine && ended && brought != Some(**id) && track.is_usable() && track.owed == Owed::Answer
         });
         let Some(track) = owed.map(|(id, _)| *id) else {
             return false;
