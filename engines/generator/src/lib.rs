@@ -1,5 +1,15 @@
 //! What every generator of live music offers to the pod: prepare a source, encode a prompt, tick, decode a window.
+//!
+//! And the playing policy that they all share: [`Player`].
 #![forbid(unsafe_code)]
+
+mod estimate;
+mod player;
+mod playhead;
+mod slice;
+
+pub use player::{Action, Player, PlayerSettings};
+pub use slice::{FADE_FRAMES_MAX, SLICE_FRAMES, Slice, Window};
 
 use std::{any::Any, sync::Arc};
 

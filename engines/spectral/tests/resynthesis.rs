@@ -1,5 +1,7 @@
 //! What each knob promises about the sound.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail where it likes")]
+
 mod support;
 
 use std::sync::Arc;

@@ -1,5 +1,7 @@
 //! Windows fit together, whatever was asked for before, and a replaced source is gone.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail where it likes")]
+
 mod support;
 
 use std::sync::Arc;

@@ -1,0 +1,317 @@
+//! The playing policy that all generators share: when to tick, when to decode, and which window.
+//!
+//! A pure value: time is an argument, and nothing here is carried out. Sound is made end to end at a short lead before the playhead:
+//! the lead is what making and sending a slice takes, plus a reserve, so that no slice is late and a turned knob is heard soon.
+//! Slices overlap by both their fades: the fade-in of one falls on the full sound of the one before, so that nothing stale shines
+//! through where they meet.
+
+use std::time::Duration;
+
+use greenroom_audio::SAMPLE_RATE;
+
+use crate::{
+    estimate::Estimate,
+    playhead::{Lap, Playhead},
+    slice::{SLICE_FRAMES, Slice, fade_frames},
+};
+
+/// What a player may be told at its start.
+#[derive(Clone, Copy, Debug)]
+pub struct PlayerSettings {
+    /// Least lead of a slice before the playhead: the reserve against a machine that is busy elsewhere.
+    pub lead_min: Duration,
+    /// Most lead: what is made is never further ahead than this.
+    pub lead_max: Duration,
+    /// After an input, a new slice replaces what is already made but not yet heard, at most this often.
+    pub cut_in_interval: Duration,
+    /// Without an input for this long, ticks stop; decoding goes on for one lap of the buffer.
+    pub idle_after: Duration,
+}
+
+impl Default for PlayerSettings {
+    fn default() -> Self {
+        Self {
+            lead_min: Duration::from_millis(150),
+            lead_max: Duration::from_millis(300),
+            cut_in_interval: Duration::from_millis(150),
+            idle_after: Duration::from_secs(20),
+        }
+    }
+}
+
+/// What is to be done next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Run one tick, report it with [`Player::ticked`], and ask again.
+    Tick,
+    /// Decode and send these windows; report with [`Player::decoded`] and [`Player::transmitted`], or [`Player::abandoned`], and ask again.
+    Decode(Slice),
+    /// Nothing until this moment or the next input, position or change, whichever comes first.
+    Wait(Duration),
+    /// Nothing until the next input: all of the buffer holds what would be decoded again.
+    Rest,
+}
+
+/// The policy's state for one live session. All moments count from one fixed point that the caller chooses.
+#[derive(Clone, Debug)]
+pub struct Player {
+    settings: PlayerSettings,
+    source_frames: u64,
+    lap: Lap,
+    playhead: Playhead,
+    /// Where the next slice starts so that the sound stays whole, in frames ahead of the playhead; negative once that was missed.
+    frontier: f64,
+    tick: Estimate,
+    generation: Estimate,
+    decode: Estimate,
+    transmit: Estimate,
+    /// Time spent on the generation under way.
+    generation_spent: Duration,
+    generations: Generations,
+    /// Whether an input is not in any slice yet.
+    changed: bool,
+    sliced_at: Option<Duration>,
+    input_at: Duration,
+}
+
+/// What there is to decode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Generations {
+    /// None yet.
+    None,
+    /// Only one that a slice has been made of, or that an input has made old.
+    Old,
+    /// One since the last slice and the last input.
+    New,
+}
+
+impl Player {
+    /// Plays a source of so many frames from its start.
+    ///
+    /// # Panics
+    /// If the source is empty: sources are checked before they get here.
+    #[must_use]
+    pub fn new(now: Duration, source_frames: u64, settings: PlayerSettings) -> Self {
+        assert!(source_frames > 0, "a source has frames");
+        Self {
+            settings,
+            source_frames,
+            lap: Lap {
+                start: 0,
+                end: source_frames,
+            },
+            playhead: Playhead::new(now),
+            frontier: 0.0,
+            // High at first: a late start costs more than a long lead.
+            tick: Estimate::guess(Duration::from_millis(20)),
+            generation: Estimate::guess(Duration::from_millis(20)),
+            decode: Estimate::guess(Duration::from_millis(60)),
+            transmit: Estimate::guess(Duration::from_millis(20)),
+            generation_spent: Duration::ZERO,
+            generations: Generations::None,
+            changed: true,
+            sliced_at: None,
+            input_at: now,
+        }
+    }
+
+    /// Takes the client's report of its position, in frames. A report alone is not an input. Positions that are not numbers are ignored.
+    pub fn position(&mut self, now: Duration, frame: f64) {
+        if !frame.is_finite() || frame < 0.0 {
+            return;
+        }
+        self.run(now);
+        let moved = self.playhead.report(frame % self.source_frames as f64, self.lap);
+        // Ahead of a missed frontier nothing is fresh, however far back the playhead is set.
+        if self.frontier >= 0.0 {
+            self.frontier -= moved;
+        }
+        // Set back further than anything was made: what lies ahead is not known to be fresh.
+        if self.frontier > frames(self.settings.lead_max) + SLICE_FRAMES as f64 {
+            self.frontier = 0.0;
+        }
+    }
+
+    /// Something that changes the sound was asked for: the next slice has it, and an idle player resumes.
+    pub fn input(&mut self, now: Duration) {
+        self.run(now);
+        self.input_at = self.input_at.max(now);
+        self.changed = true;
+        // Where generations are slow, one that does not know of the input is still news; inputs in a row must not make it worthless.
+        let quick = self.generation.upper_s() < self.settings.cut_in_interval.as_secs_f64();
+        if quick && self.generations == Generations::New {
+            self.generations = Generations::Old;
+        }
+    }
+
+    /// Sets or lifts the loop band (frames). It is cut to the source, and one shorter than 0.1 s is made that long: an input.
+    pub fn loop_band(&mut self, now: Duration, band: Option<(u64, u64)>) {
+        const BAND_FRAMES_MIN: u64 = SAMPLE_RATE as u64 / 10;
+        self.input(now);
+        let whole = Lap {
+            start: 0,
+            end: self.source_frames,
+        };
+        self.lap = band.map_or(whole, |(start, end)| {
+            let start = start.min(self.source_frames.saturating_sub(BAND_FRAMES_MIN));
+            Lap {
+                start,
+                end: end.max(start + BAND_FRAMES_MIN).min(self.source_frames),
+            }
+        });
+        self.frontier = 0.0;
+    }
+
+    /// Plays another source from the same position (around its end if it is shorter); the band is lifted: an input.
+    ///
+    /// # Panics
+    /// If the source is empty.
+    pub fn swap_source(&mut self, now: Duration, source_frames: u64) {
+        assert!(source_frames > 0, "a source has frames");
+        self.source_frames = source_frames;
+        self.loop_band(now, None);
+        self.generations = Generations::None;
+        self.sliced_at = None;
+    }
+
+    /// A tick took this long and finished so many generations.
+    pub fn ticked(&mut self, took: Duration, finished: u32) {
+        self.tick.record(took);
+        self.generation_spent += took;
+        if finished > 0 {
+            self.generation.record(self.generation_spent / finished);
+            self.generation_spent = Duration::ZERO;
+            self.generations = Generations::New;
+        }
+    }
+
+    /// Decoding a slice took this long.
+    pub fn decoded(&mut self, took: Duration) {
+        self.decode.record(took);
+    }
+
+    /// A slice was in the client's hands this long after it was decoded (waiting for the writer included).
+    pub fn transmitted(&mut self, took: Duration) {
+        self.transmit.record(took);
+    }
+
+    /// The slice last asked for was not made: it is asked for again, further on.
+    pub fn abandoned(&mut self) {
+        self.frontier = 0.0;
+        self.changed = true;
+        self.sliced_at = None;
+    }
+
+    /// The frame now being heard, as far as is known.
+    #[must_use]
+    pub fn playhead_frame(&self) -> u64 {
+        self.playhead.position() as u64
+    }
+
+    /// Whether ticks have stopped for want of inputs.
+    #[must_use]
+    pub fn is_idle(&self, now: Duration) -> bool {
+        now.saturating_sub(self.input_at) >= self.settings.idle_after
+    }
+
+    /// Decides what to do at this moment.
+    pub fn next(&mut self, now: Duration) -> Action {
+        self.run(now);
+        let idle = self.is_idle(now);
+        if idle && now >= self.rest_at() {
+            return Action::Rest;
+        }
+        let lead = self.lead_frames();
+        let in_turn_s = (self.frontier - lead) / f64::from(SAMPLE_RATE);
+        let wants_tick = match self.generations {
+            Generations::None => true,
+            Generations::Old => !idle,
+            Generations::New => false,
+        };
+        if in_turn_s <= 0.0 {
+            if wants_tick && !self.is_pressing() {
+                return Action::Tick;
+            }
+            return self.slice_in_turn(now, lead);
+        }
+        let cut_in_s = self.cut_in_s(now);
+        if wants_tick {
+            let tick_s = cut_in_s.min(in_turn_s) - self.generation.upper_s();
+            return if tick_s <= 0.0 { Action::Tick } else { wait(now, tick_s) };
+        }
+        if cut_in_s <= 0.0 {
+            return self.slice_at(now, lead);
+        }
+        wait(now, cut_in_s.min(in_turn_s))
+    }
+
+    /// Seconds until an input may replace what is made but not heard; never, where there was none.
+    fn cut_in_s(&self, now: Duration) -> f64 {
+        if !self.changed {
+            return f64::INFINITY;
+        }
+        let allowed_at = self
+            .sliced_at
+            .map_or(Duration::ZERO, |at| at + self.settings.cut_in_interval);
+        allowed_at.saturating_sub(now).as_secs_f64()
+    }
+
+    /// The slice that goes on where the last one ended. One that missed its turn is not made late: it starts where it can be in time.
+    fn slice_in_turn(&mut self, now: Duration, lead: f64) -> Action {
+        let missed = self.frontier < self.cost_frames().min(lead);
+        self.slice_at(now, if missed { lead } else { self.frontier })
+    }
+
+    fn slice_at(&mut self, now: Duration, start: f64) -> Action {
+        let slice = Slice::at(self.lap.wrap(self.playhead.position() + start) as u64, self.lap);
+        // A band within one slice is whole at once, and need not be made again sooner than any other sound.
+        let whole = slice.frames() as u64 == self.lap.frames();
+        let length = if whole { SLICE_FRAMES } else { slice.frames() };
+        self.frontier = start + (length - 2 * fade_frames(length)) as f64;
+        // An older generation does not know of the input yet.
+        self.changed &= self.generations != Generations::New;
+        self.generations = Generations::Old;
+        self.sliced_at = Some(now);
+        Action::Decode(slice)
+    }
+
+    /// Whether another tick would leave too little time, so that an older generation must do. A turn already missed presses no more.
+    fn is_pressing(&self) -> bool {
+        let needed = self.cost_frames() + self.tick.upper_s() * f64::from(SAMPLE_RATE);
+        self.generations == Generations::Old && (0.0..needed).contains(&self.frontier)
+    }
+
+    /// Frames that pass while a slice is decoded and sent.
+    fn cost_frames(&self) -> f64 {
+        (self.decode.upper_s() + self.transmit.upper_s()) * f64::from(SAMPLE_RATE)
+    }
+
+    /// Frames before the playhead at which a slice is started.
+    fn lead_frames(&self) -> f64 {
+        /// What a position report may be old, and a thread be late.
+        const RESERVE_S: f64 = 0.04;
+        (self.cost_frames() + RESERVE_S * f64::from(SAMPLE_RATE))
+            .clamp(frames(self.settings.lead_min), frames(self.settings.lead_max))
+    }
+
+    /// When every place of the buffer has been decoded since ticks stopped.
+    fn rest_at(&self) -> Duration {
+        let buffer = Duration::from_secs_f64(self.source_frames as f64 / f64::from(SAMPLE_RATE));
+        self.input_at + self.settings.idle_after + buffer
+    }
+
+    fn run(&mut self, now: Duration) {
+        self.frontier -= self.playhead.run(now, self.lap);
+        // What was missed is missed; how long ago does not matter.
+        self.frontier = self.frontier.max(-1.0);
+    }
+}
+
+/// A microsecond more than asked for, so that rounding never wakes the caller too early for nothing.
+fn wait(now: Duration, seconds: f64) -> Action {
+    Action::Wait(now + Duration::from_secs_f64(seconds) + Duration::from_micros(1))
+}
+
+fn frames(duration: Duration) -> f64 {
+    duration.as_secs_f64() * f64::from(SAMPLE_RATE)
+}
