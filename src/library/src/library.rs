@@ -303,7 +303,7 @@ impl Library {
             Some(manifest) => Ok(manifest),
             None if self.fixtures.iter().any(|fixture| fixture.id == id) => Err(LibraryError::Fixture { track: id }),
             // Numbers are given out in order: what had one and is not listed is gone.
-            None if id.0 != 0 && id.0 < self.next && !self.is_drafted(id) => Err(LibraryError::Wiped { track: id }),
+            None if id.0 != 0 && id.0 < self.next && !self.is_new_draft(id) => Err(LibraryError::Wiped { track: id }),
             None => Err(LibraryError::UnknownTrack { track: id }),
         }
     }
@@ -348,6 +348,12 @@ impl Library {
     /// Whether a draft is alive that is to be this track, or its stems.
     pub(crate) fn is_drafted(&self, id: TrackId) -> bool {
         self.live_reservations().any(|draft| draft.track == id)
+    }
+
+    /// Whether a draft is alive that is to become this track.
+    fn is_new_draft(&self, id: TrackId) -> bool {
+        self.live_reservations()
+            .any(|draft| draft.track == id && draft.name.is_some())
     }
 
     pub(crate) fn live_reservations(&self) -> impl Iterator<Item = Arc<Reservation>> {

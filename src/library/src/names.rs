@@ -31,8 +31,8 @@ pub fn sanitize_name(name: &str) -> String {
     }
     // Characters have gone, so neighbours may now compose.
     let clean: String = clean.nfc().collect();
-    let short = shorten(clean.trim_matches(is_edge), NAME_CHARS_MAX, NAME_BYTES_MAX);
-    let short = short.trim_matches(is_edge);
+    let short = shorten(trim(&clean), NAME_CHARS_MAX, NAME_BYTES_MAX);
+    let short = trim(&short);
     if short.is_empty() {
         NAME_DEFAULT.to_owned()
     } else if is_reserved(short) {
@@ -99,6 +99,12 @@ fn is_invisible(character: char) -> bool {
 /// What no name begins or ends with: hidden files, and the ends that Windows drops.
 fn is_edge(character: char) -> bool {
     character == ' ' || character == '.'
+}
+
+/// Takes the edges off, and marks that have lost what they sat on.
+fn trim(name: &str) -> &str {
+    let name = name.trim_start_matches(|character| is_edge(character) || is_combining_mark(character));
+    name.trim_end_matches(is_edge)
 }
 
 /// Device names of Windows, with any extension.

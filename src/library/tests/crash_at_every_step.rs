@@ -1,4 +1,9 @@
 //! The machine stops at every single persist step, loses what it may, and boots again.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test that panics or prints tells what happened"
+)]
 
 mod common;
 

@@ -1,10 +1,15 @@
 //! Every single persist step fails, once or from then on; the machine lives, and the library goes on.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test that panics or prints tells what happened"
+)]
 
 mod common;
 
 use common::{ROOT, assert_no_strays, assert_tracks_whole, clip, facts, open, save_stems, upload};
 use greenroom_library::{
-    Library, LibraryError, LimitKind, Limits, Result, StemsState, Track, Uploads,
+    Library, LibraryError, LimitKind, Limits, RecoveryAction, Result, StemsState, Track, Uploads,
     simulated::{DiskFault, MemoryDisk},
 };
 use std::{path::Path, sync::Arc};
@@ -60,8 +65,10 @@ fn assert_every_step_survived(fault: DiskFault, lasting: bool) {
         disk.reboot(step);
         let (library, report) = open(&disk, Uploads::Keep).unwrap();
         assert!(library.tracks().eq(before), "the listing is what is on the medium");
+        // A removal that was not synced may be undone by the power cut; no track may have suffered.
+        let harmless = [RecoveryAction::LeftoverRemoved, RecoveryAction::FileRemoved];
         assert!(
-            report.lines.iter().all(|line| line.path.starts_with("tmp")),
+            report.lines.iter().all(|line| harmless.contains(&line.action)),
             "{report:?}"
         );
         if over {

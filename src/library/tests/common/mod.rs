@@ -1,5 +1,5 @@
 //! What the tests share: small clips, facts, and the invariants of a data directory.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "no test uses all of it")]
 
 use std::{collections::BTreeSet, path::Path, path::PathBuf, sync::Arc};
 
@@ -10,16 +10,16 @@ use greenroom_library::{
 };
 
 /// Where the library lives on a simulated disk.
-pub const ROOT: &str = "/data";
+pub(crate) const ROOT: &str = "/data";
 
 /// A short clip unlike that of any other seed.
-pub fn clip(seed: u32) -> Pcm {
+pub(crate) fn clip(seed: u32) -> Pcm {
     let samples = (0..64).map(|index| ((index * 7 + seed * 13) % 101) as f32 / 101.0 - 0.5);
     Pcm::new(48_000, 2, samples.collect())
 }
 
 /// The latent frames of some encoder.
-pub fn latents() -> (SidecarKind, Generator) {
+pub(crate) fn latents() -> (SidecarKind, Generator) {
     let generator = Generator {
         name: "spectral".into(),
         version: "1".into(),
@@ -27,7 +27,7 @@ pub fn latents() -> (SidecarKind, Generator) {
     (SidecarKind::new("latents").unwrap(), generator)
 }
 
-pub fn facts(owner: &str) -> TrackFacts {
+pub(crate) fn facts(owner: &str) -> TrackFacts {
     TrackFacts {
         owner: Some(owner.to_owned()),
         created_unix_s: 1_790_000_000,
@@ -37,13 +37,13 @@ pub fn facts(owner: &str) -> TrackFacts {
     }
 }
 
-pub fn open(disk: &MemoryDisk, uploads: Uploads) -> Result<(Library, Recovery)> {
+pub(crate) fn open(disk: &MemoryDisk, uploads: Uploads) -> Result<(Library, Recovery)> {
     let disk = Arc::new(disk.clone());
     Library::open(disk, Path::new(ROOT), uploads, Limits::default())
 }
 
 /// Uploads a clip whole.
-pub fn upload(library: &mut Library, name: &str, seed: u32) -> Result<Track> {
+pub(crate) fn upload(library: &mut Library, name: &str, seed: u32) -> Result<Track> {
     let (kind, generator) = latents();
     let mut draft = library.begin_draft(name, 1_000)?;
     draft.write_source(&clip(seed))?;
@@ -52,7 +52,7 @@ pub fn upload(library: &mut Library, name: &str, seed: u32) -> Result<Track> {
 }
 
 /// Saves the stems of a clip: two other clips, and latents anew.
-pub fn save_stems(library: &mut Library, track: &Track, seed: u32) -> Result<Track> {
+pub(crate) fn save_stems(library: &mut Library, track: &Track, seed: u32) -> Result<Track> {
     let (kind, generator) = latents();
     let mut draft = library.begin_stems(track.id, 100)?;
     draft.write_stems(&clip(seed + 1_000), &clip(seed + 2_000))?;
@@ -61,7 +61,7 @@ pub fn save_stems(library: &mut Library, track: &Track, seed: u32) -> Result<Tra
 }
 
 /// Every track that is listed is whole, and is the clip that its name tells (`<seed>.mp3`).
-pub fn assert_tracks_whole(library: &Library) {
+pub(crate) fn assert_tracks_whole(library: &Library) {
     let (kind, generator) = latents();
     for track in library.tracks() {
         let seed: u32 = track.manifest.name.trim_end_matches(".mp3").parse().unwrap();
@@ -81,7 +81,7 @@ pub fn assert_tracks_whole(library: &Library) {
 }
 
 /// Nothing is on the disk that no manifest names.
-pub fn assert_no_strays(library: &Library, disk: &MemoryDisk) {
+pub(crate) fn assert_no_strays(library: &Library, disk: &MemoryDisk) {
     let tracks = Path::new(ROOT).join("tracks");
     let mut named = BTreeSet::new();
     for track in library.tracks() {
