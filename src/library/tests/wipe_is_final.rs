@@ -24,6 +24,8 @@ fn assert_wiped<T>(result: Result<T>, id: TrackId) {
     }
 }
 
+type Write<'a> = &'a dyn Fn(&mut StemsDraft) -> Result<()>;
+
 /// Wipes a track after that many of the stems draft's writes; nothing of the others may land.
 fn wipe_after(writes: usize) {
     let disk = MemoryDisk::new(1 << 20);
@@ -33,10 +35,9 @@ fn wipe_after(writes: usize) {
     let reader = library.reader(id).unwrap();
     let mut draft = library.begin_stems(id, 100).unwrap();
     let (kind, generator) = latents();
-    let steps: [&dyn Fn(&mut StemsDraft) -> Result<()>; 2] =
-        [&|draft| draft.write_stems(&clip(3), &clip(4)), &|draft| {
-            draft.write_sidecar(&kind, &generator, b"latents of the stems")
-        }];
+    let steps: [Write<'_>; 2] = [&|draft| draft.write_stems(&clip(3), &clip(4)), &|draft| {
+        draft.write_sidecar(&kind, &generator, b"latents of the stems")
+    }];
     for write in &steps[..writes] {
         write(&mut draft).unwrap();
     }
