@@ -1,0 +1,101 @@
+//! The seam behind which device memory moves.
+
+use std::sync::Arc;
+
+use crate::{error::StageError, model::Reading};
+
+/// Which side of the rule of the house a group is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum GroupClass {
+    /// A generator's modules.
+    Eager,
+    /// The stem separator.
+    Separator,
+}
+
+/// A weight group as its engine offers it to a stage.
+///
+/// On a CPU, coming in means building the modules from the host image and leaving means dropping them. On a GPU the modules are built
+/// once over addresses that do not change, and memory is mapped and unmapped behind them; then both calls only open and close the
+/// [`ModuleSlot`](crate::ModuleSlot).
+pub trait Tenant: Send + Sync {
+    /// The group's name: `dit`, `conditioner`, `text_encoder`, `vae`, `separator`.
+    fn name(&self) -> &'static str;
+
+    /// Which side it is on.
+    fn class(&self) -> GroupClass;
+
+    /// Bytes that its weights take on the device.
+    fn weights_bytes(&self) -> u64;
+
+    /// Brings the modules into being, from the host image, so that they can be leased.
+    ///
+    /// # Errors
+    /// In words, what could not be built; nothing is leased then.
+    fn attach(&self) -> Result<(), String>;
+
+    /// Takes the modules away. Gives `false`, and changes nothing, while one of them is leased.
+    fn detach(&self) -> bool;
+}
+
+/// Moves weight groups and admits workspaces. Whoever calls decides nothing: the director has.
+pub trait Stage: Send + Sync {
+    /// What the device is, for `doctor` and telemetry.
+    fn device(&self) -> String;
+
+    /// Makes a group known; it begins parked.
+    ///
+    /// # Errors
+    /// `RegisteredTwice`.
+    fn register(&self, tenant: Arc<dyn Tenant>) -> Result<(), StageError>;
+
+    /// Brings a group onto the device: all of it or nothing. May be tried again after any failure but `DeviceLost`.
+    ///
+    /// # Errors
+    /// See [`StageError`].
+    fn restore(&self, group: &str) -> Result<(), StageError>;
+
+    /// Takes a group off the device; when this returns its memory is free.
+    ///
+    /// # Errors
+    /// See [`StageError`]; the group is still resident then.
+    fn park(&self, group: &str) -> Result<(), StageError>;
+
+    /// Reserves room for running work; it is given back when the value is dropped.
+    ///
+    /// # Errors
+    /// `OutOfMemory`, `DeviceLost`.
+    fn admit(&self, bytes: u64) -> Result<Workspace, StageError>;
+
+    /// What the device holds.
+    fn read(&self) -> Reading;
+}
+
+/// Room for running work.
+#[must_use = "the room is given back when this is dropped"]
+pub struct Workspace {
+    give_back: Option<Box<dyn FnOnce() + Send>>,
+}
+
+impl Workspace {
+    /// Room that `give_back` gives back.
+    pub fn new(give_back: impl FnOnce() + Send + 'static) -> Self {
+        Self {
+            give_back: Some(Box::new(give_back)),
+        }
+    }
+}
+
+impl std::fmt::Debug for Workspace {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Workspace").finish_non_exhaustive()
+    }
+}
+
+impl Drop for Workspace {
+    fn drop(&mut self) {
+        if let Some(give_back) = self.give_back.take() {
+            give_back();
+        }
+    }
+}
