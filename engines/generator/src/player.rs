@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use greenroom_audio::SAMPLE_RATE;
+use greenroom_audio::{POOL_FRAMES, SAMPLE_RATE};
 
 use crate::{
     estimate::Estimate,
@@ -89,10 +89,10 @@ impl Player {
     /// Plays a source of so many frames from its start.
     ///
     /// # Panics
-    /// If the source is empty: sources are checked before they get here.
+    /// If the source is shorter than a pool: sources are checked before they get here.
     #[must_use]
     pub fn new(now: Duration, source_frames: u64, settings: PlayerSettings) -> Self {
-        assert!(source_frames > 0, "a source has frames");
+        assert!(source_frames >= POOL_FRAMES as u64, "a source is a pool or more");
         Self {
             settings,
             source_frames,
@@ -159,15 +159,16 @@ impl Player {
                 end: end.max(start + BAND_FRAMES_MIN).min(self.source_frames),
             }
         });
+        self.playhead.enter(self.lap);
         self.frontier = 0.0;
     }
 
     /// Plays another source from the same position (around its end if it is shorter); the band is lifted: an input.
     ///
     /// # Panics
-    /// If the source is empty.
+    /// If the source is shorter than a pool.
     pub fn swap_source(&mut self, now: Duration, source_frames: u64) {
-        assert!(source_frames > 0, "a source has frames");
+        assert!(source_frames >= POOL_FRAMES as u64, "a source is a pool or more");
         self.source_frames = source_frames;
         self.loop_band(now, None);
         self.generations = Generations::None;
@@ -263,11 +264,11 @@ impl Player {
     }
 
     fn slice_at(&mut self, now: Duration, start: f64) -> Action {
+        const OVERLAP_FRAMES: usize = SAMPLE_RATE as usize / 1_000;
         let slice = Slice::at(self.lap.wrap(self.playhead.position() + start) as u64, self.lap);
-        // A band within one slice is whole at once, and need not be made again sooner than any other sound.
-        let whole = slice.frames() as u64 == self.lap.frames();
-        let length = if whole { SLICE_FRAMES } else { slice.frames() };
-        self.frontier = start + (length - 2 * fade_frames(length)) as f64;
+        // A millisecond more of overlap than the fades, so that rounding leaves no frame between two slices.
+        let stride = slice.frames() - 2 * fade_frames(slice.frames()) - OVERLAP_FRAMES;
+        self.frontier = start + stride as f64;
         // An older generation does not know of the input yet.
         self.changed &= self.generations != Generations::New;
         self.generations = Generations::Old;

@@ -74,6 +74,11 @@ impl Playhead {
         passed
     }
 
+    /// Comes onto another lap, as the client does at once if it is past its end.
+    pub(crate) fn enter(&mut self, lap: Lap) {
+        self.position = lap.wrap(self.position);
+    }
+
     /// Takes a report of the position at the moment last run to; returns the frames by which the playhead was moved.
     ///
     /// A report that is ahead of the estimate is believed at once, for no report can come early. One that is behind may have
