@@ -17,7 +17,7 @@ use symphonia::core::io::MediaSourceStream;
 use symphonia::core::meta::MetadataOptions;
 use symphonia::core::packet::Packet;
 
-use crate::Pcm;
+use crate::{Pcm, level::first_bad_sample};
 
 /// What a file may cost. The defaults fit a person's own music; uploads set `kept_seconds_max` as well.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,7 +32,11 @@ pub struct DecodeLimits {
 
 impl Default for DecodeLimits {
     fn default() -> Self {
-        Self { decoded_seconds_max: 1200.0, kept_seconds_max: 1200.0, sample_rate_max: 192_000 }
+        Self {
+            decoded_seconds_max: 1200.0,
+            kept_seconds_max: 1200.0,
+            sample_rate_max: 192_000,
+        }
     }
 }
 
@@ -86,11 +90,9 @@ pub enum DecodeError {
         /// What failed.
         reason: String,
     },
-    /// NaN or infinity among the samples.
-    #[error(
-        "sample {index} is {value}, not a number between −∞ and ∞: the file was written by a broken export; export again"
-    )]
-    NotFinite {
+    /// NaN, infinity or a value beyond ±65504 among the samples.
+    #[error("sample {index} is {value}, which is no sound: the file is damaged or its export is; export it again")]
+    BadSample {
         /// Position in the interleaved samples.
         index: usize,
         /// The value found there.
@@ -142,10 +144,12 @@ pub fn decode_with_progress(
     // The demuxers are other people's code fed with strangers' bytes; a panic there must not take a session with it.
     let outcome = catch_unwind(AssertUnwindSafe(|| decode_trusting(bytes, limits, &mut progress)));
     let decoded = outcome.unwrap_or_else(|_| {
-        Err(DecodeError::Damaged { reason: "its content drove the decoder into an impossible state".into() })
+        Err(DecodeError::Damaged {
+            reason: "its content drove the decoder into an impossible state".into(),
+        })
     })?;
-    match decoded.pcm.samples().iter().position(|sample| !sample.is_finite()) {
-        Some(index) => Err(DecodeError::NotFinite { index, value: decoded.pcm.samples()[index] }),
+    match first_bad_sample(decoded.pcm.samples()) {
+        Some((index, value)) => Err(DecodeError::BadSample { index, value }),
         None => Ok(decoded),
     }
 }
@@ -164,7 +168,9 @@ fn refuse_matroska(bytes: &[u8]) -> Result<(), DecodeError> {
     if head.windows(6).any(|window| window == b"A_OPUS") {
         return Err(DecodeError::Opus);
     }
-    Err(DecodeError::Unsupported { reason: "Matroska and WebM containers are not read".into() })
+    Err(DecodeError::Unsupported {
+        reason: "Matroska and WebM containers are not read".into(),
+    })
 }
 
 fn decode_trusting(
@@ -175,7 +181,12 @@ fn decode_trusting(
     refuse_matroska(bytes)?;
     let stream = MediaSourceStream::new(Box::new(Cursor::new(bytes)), Default::default());
     let mut format = symphonia::default::get_probe()
-        .probe(&Hint::new(), stream, FormatOptions::default(), MetadataOptions::default())
+        .probe(
+            &Hint::new(),
+            stream,
+            FormatOptions::default(),
+            MetadataOptions::default(),
+        )
         .map_err(|error| probe_error(&error))?;
     let mut track = OpenTrack::open(format.as_ref())?;
     let mut audio = Collected::new(limits);
@@ -198,7 +209,10 @@ fn decode_trusting(
         }
         if audio.seconds_total - reported_seconds >= 0.5 {
             reported_seconds = audio.seconds_total;
-            let now = DecodeProgress { seconds_done: reported_seconds, seconds_promised: track.seconds_promised };
+            let now = DecodeProgress {
+                seconds_done: reported_seconds,
+                seconds_promised: track.seconds_promised,
+            };
             if progress(now).is_break() {
                 return Err(DecodeError::Cancelled);
             }
@@ -209,11 +223,15 @@ fn decode_trusting(
 
 fn probe_error(error: &SymphoniaError) -> DecodeError {
     match error {
-        SymphoniaError::IoError(_) => {
-            DecodeError::NotAudio { reason: "it ends before a known kind of file begins".into() }
-        }
-        SymphoniaError::Unsupported(_) => DecodeError::NotAudio { reason: error.to_string() },
-        other => DecodeError::Damaged { reason: other.to_string() },
+        SymphoniaError::IoError(_) => DecodeError::NotAudio {
+            reason: "it ends before a known kind of file begins".into(),
+        },
+        SymphoniaError::Unsupported(_) => DecodeError::NotAudio {
+            reason: error.to_string(),
+        },
+        other => DecodeError::Damaged {
+            reason: other.to_string(),
+        },
     }
 }
 
@@ -230,20 +248,35 @@ impl OpenTrack {
         let track = format
             .default_track(TrackType::Audio)
             .or_else(|| format.first_track(TrackType::Audio))
-            .ok_or_else(|| DecodeError::Unsupported { reason: "it holds no audio track of a known codec".into() })?;
+            .ok_or_else(|| DecodeError::Unsupported {
+                reason: "it holds no audio track of a known codec".into(),
+            })?;
         let Some(CodecParameters::Audio(parameters)) = &track.codec_params else {
-            return Err(DecodeError::Unsupported { reason: "its audio track names no codec".into() });
+            return Err(DecodeError::Unsupported {
+                reason: "its audio track names no codec".into(),
+            });
         };
         if parameters.codec == CODEC_ID_OPUS {
             return Err(DecodeError::Opus);
         }
         let decoder = symphonia::default::get_codecs()
             .make_audio_decoder(parameters, &AudioDecoderOptions::default())
-            .map_err(|error| DecodeError::Unsupported { reason: error.to_string() })?;
-        let seconds_per_tick =
-            track.time_base.map(|base| f64::from(base.numer.get()) / f64::from(base.denom.get()));
-        let seconds_promised = track.duration.zip(seconds_per_tick).map(|(ticks, unit)| ticks.get() as f64 * unit);
-        Ok(Self { id: track.id, decoder, seconds_per_tick, seconds_promised })
+            .map_err(|error| DecodeError::Unsupported {
+                reason: error.to_string(),
+            })?;
+        let seconds_per_tick = track
+            .time_base
+            .map(|base| f64::from(base.numer.get()) / f64::from(base.denom.get()));
+        let seconds_promised = track
+            .duration
+            .zip(seconds_per_tick)
+            .map(|(ticks, unit)| ticks.get() as f64 * unit);
+        Ok(Self {
+            id: track.id,
+            decoder,
+            seconds_per_tick,
+            seconds_promised,
+        })
     }
 }
 
@@ -280,7 +313,9 @@ impl<'a> Collected<'a> {
             _ => self.decode_packet(track, packet)?,
         }
         if self.seconds_total > self.limits.decoded_seconds_max {
-            return Err(DecodeError::TooLong { seconds_max: self.limits.decoded_seconds_max });
+            return Err(DecodeError::TooLong {
+                seconds_max: self.limits.decoded_seconds_max,
+            });
         }
         Ok(())
     }
@@ -289,7 +324,9 @@ impl<'a> Collected<'a> {
         let buffer = match track.decoder.decode(packet) {
             Ok(buffer) => buffer,
             Err(SymphoniaError::Unsupported(what)) => {
-                return Err(DecodeError::Unsupported { reason: what.to_string() });
+                return Err(DecodeError::Unsupported {
+                    reason: what.to_string(),
+                });
             }
             Err(_) => {
                 self.packets_damaged += 1;
@@ -310,7 +347,10 @@ impl<'a> Collected<'a> {
     fn agree_on_shape(&mut self, rate: u32, planes: usize) -> Result<(), DecodeError> {
         if self.channels == 0 {
             if rate < 1000 || rate > self.limits.sample_rate_max {
-                let reason = format!("a sample rate of {rate} Hz, not 1000 to {}", self.limits.sample_rate_max);
+                let reason = format!(
+                    "a sample rate of {rate} Hz, not 1000 to {}",
+                    self.limits.sample_rate_max
+                );
                 return Err(DecodeError::Unsupported { reason });
             }
             self.sample_rate = rate;

@@ -2,6 +2,21 @@
 
 use crate::Pcm;
 
+/// Loudest sample that is still sound: the largest half float, in which samples travel to the client (wire §1).
+pub const AMPLITUDE_MAX: f32 = 65_504.0;
+
+/// The first sample that is no sound (NaN, infinity, or beyond ±[`AMPLITUDE_MAX`]), with its index.
+#[must_use]
+pub fn first_bad_sample(samples: &[f32]) -> Option<(usize, f32)> {
+    let index = samples.iter().position(|sample| !is_sound(*sample))?;
+    Some((index, samples[index]))
+}
+
+fn is_sound(sample: f32) -> bool {
+    // False for NaN as well.
+    sample.abs() <= AMPLITUDE_MAX
+}
+
 /// The clip with two channels: mono is heard from both.
 #[must_use]
 pub fn to_stereo(pcm: Pcm) -> Pcm {
@@ -26,7 +41,11 @@ pub fn fit_length(pcm: Pcm, frames: usize) -> Pcm {
 pub fn to_mono(pcm: &Pcm) -> Vec<f32> {
     match pcm.channels() {
         1 => pcm.samples().to_vec(),
-        _ => pcm.samples().chunks_exact(2).map(|frame| 0.5 * (frame[0] + frame[1])).collect(),
+        _ => pcm
+            .samples()
+            .chunks_exact(2)
+            .map(|frame| 0.5 * (frame[0] + frame[1]))
+            .collect(),
     }
 }
 
@@ -50,8 +69,11 @@ pub fn rms(samples: &[f32]) -> f64 {
 #[must_use]
 pub fn sdr_db(reference: &[f32], estimate: &[f32]) -> f64 {
     let length = reference.len().min(estimate.len());
-    let distortion: f64 =
-        reference.iter().zip(estimate).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum();
+    let distortion: f64 = reference
+        .iter()
+        .zip(estimate)
+        .map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2))
+        .sum();
     if distortion == 0.0 {
         return f64::INFINITY;
     }

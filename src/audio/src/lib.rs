@@ -14,7 +14,7 @@ mod wav;
 
 pub use analyze::{Analysis, KEY_LABELS, analyze};
 pub use decode::{DecodeError, DecodeLimits, DecodeProgress, Decoded, decode, decode_with_progress};
-pub use level::{fit_length, peak, rms, sdr_db, to_mono, to_stereo};
+pub use level::{AMPLITUDE_MAX, first_bad_sample, fit_length, peak, rms, sdr_db, to_mono, to_stereo};
 pub use pcm::{POOL_FRAMES, Pcm, SAMPLE_RATE};
 pub use resample::{ResampleError, frames_at, resample, resample_channel};
 pub use upload::{SOURCE_SECONDS_MAX, UploadError, prepare_upload};

@@ -22,9 +22,19 @@ impl Pcm {
     /// who has checked whatever came from outside.
     #[must_use]
     pub fn new(sample_rate: u32, channels: u16, samples: Vec<f32>) -> Self {
-        assert!((1..=2).contains(&channels), "audio here has one or two channels, not {channels}");
-        assert!(samples.len().is_multiple_of(usize::from(channels)), "a whole number of frames");
-        Self { sample_rate, channels, samples }
+        assert!(
+            (1..=2).contains(&channels),
+            "audio here has one or two channels, not {channels}"
+        );
+        assert!(
+            samples.len().is_multiple_of(usize::from(channels)),
+            "a whole number of frames"
+        );
+        Self {
+            sample_rate,
+            channels,
+            samples,
+        }
     }
 
     /// Frames per second.
@@ -66,6 +76,11 @@ impl Pcm {
     /// A copy of one channel, `frames()` long.
     #[must_use]
     pub fn channel(&self, index: u16) -> Vec<f32> {
-        self.samples.iter().skip(usize::from(index)).step_by(usize::from(self.channels)).copied().collect()
+        self.samples
+            .iter()
+            .skip(usize::from(index))
+            .step_by(usize::from(self.channels))
+            .copied()
+            .collect()
     }
 }

@@ -4,7 +4,7 @@ use rayon::prelude::*;
 use rubato::audioadapter_buffers::direct::SequentialSlice;
 use rubato::{Fft, FixedSync, Resampler, WindowFunction};
 
-use crate::Pcm;
+use crate::{Pcm, level::first_bad_sample};
 
 /// Lowest and highest sample rate that is converted, in hertz.
 const RATES: std::ops::RangeInclusive<u32> = 1_000..=768_000;
@@ -24,6 +24,16 @@ pub enum ResampleError {
         /// The wanted rate.
         to: u32,
     },
+    /// NaN, infinity or a value beyond ±65504 among the samples, which would spread over its surroundings.
+    #[error(
+        "sample {index} is {value}, which is no sound: check samples that come from outside before converting them"
+    )]
+    BadSample {
+        /// Position in the channel.
+        index: usize,
+        /// The value found there.
+        value: f32,
+    },
     /// The resampler refused.
     #[error("converting {from} Hz to {to} Hz failed ({reason}): this is a fault of greenroom, please report it")]
     Internal {
@@ -39,7 +49,7 @@ pub enum ResampleError {
 /// The clip at another sample rate, `round(frames · to / from)` frames long; channels are converted in parallel.
 ///
 /// # Errors
-/// [`ResampleError::Rate`] for rates outside 1 to 768 kHz.
+/// [`ResampleError::Rate`] for rates outside 1 to 768 kHz, [`ResampleError::BadSample`] for NaN, infinity and absurd values.
 pub fn resample(pcm: &Pcm, rate: u32) -> Result<Pcm, ResampleError> {
     if rate == pcm.sample_rate() {
         return Ok(pcm.clone());
@@ -49,7 +59,11 @@ pub fn resample(pcm: &Pcm, rate: u32) -> Result<Pcm, ResampleError> {
         .map(|index| resample_channel(&pcm.channel(index), pcm.sample_rate(), rate))
         .collect::<Result<Vec<_>, _>>()?;
     let samples = match channels.as_slice() {
-        [left, right] => left.iter().zip(right).flat_map(|(left, right)| [*left, *right]).collect(),
+        [left, right] => left
+            .iter()
+            .zip(right)
+            .flat_map(|(left, right)| [*left, *right])
+            .collect(),
         _ => channels.into_iter().next().unwrap_or_default(),
     };
     Ok(Pcm::new(rate, pcm.channels(), samples))
@@ -58,10 +72,13 @@ pub fn resample(pcm: &Pcm, rate: u32) -> Result<Pcm, ResampleError> {
 /// One channel at another sample rate, `round(samples · to / from)` long.
 ///
 /// # Errors
-/// [`ResampleError::Rate`] for rates outside 1 to 768 kHz.
+/// [`ResampleError::Rate`] for rates outside 1 to 768 kHz, [`ResampleError::BadSample`] for NaN, infinity and absurd values.
 pub fn resample_channel(samples: &[f32], from: u32, to: u32) -> Result<Vec<f32>, ResampleError> {
     if !RATES.contains(&from) || !RATES.contains(&to) {
         return Err(ResampleError::Rate { from, to });
+    }
+    if let Some((index, value)) = first_bad_sample(samples) {
+        return Err(ResampleError::BadSample { index, value });
     }
     if from == to {
         return Ok(samples.to_vec());
@@ -79,8 +96,9 @@ pub fn resample_channel(samples: &[f32], from: u32, to: u32) -> Result<Vec<f32>,
     )
     .map_err(|error| internal(error.to_string()))?;
     let input = SequentialSlice::new(samples, 1, samples.len()).map_err(|error| internal(error.to_string()))?;
-    let output =
-        resampler.process_all(&input, samples.len(), None).map_err(|error| internal(error.to_string()))?;
+    let output = resampler
+        .process_all(&input, samples.len(), None)
+        .map_err(|error| internal(error.to_string()))?;
     let mut output = output.take_data();
     output.resize(length, 0.0);
     Ok(output)
@@ -98,7 +116,10 @@ pub fn frames_at(frames: usize, from: u32, to: u32) -> usize {
 fn block_samples(from: u32, to: u32) -> usize {
     let shared = greatest_common_divisor(from, to);
     let (smallest_in, smallest_out) = ((from / shared) as usize, (to / shared) as usize);
-    FILTER_SAMPLES_MIN.div_ceil(smallest_in.min(smallest_out)).next_multiple_of(2) * smallest_in
+    FILTER_SAMPLES_MIN
+        .div_ceil(smallest_in.min(smallest_out))
+        .next_multiple_of(2)
+        * smallest_in
 }
 
 fn greatest_common_divisor(mut a: u32, mut b: u32) -> u32 {

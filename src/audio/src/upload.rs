@@ -1,5 +1,6 @@
 //! What an uploaded clip becomes before anything else sees it (wire §2).
 
+use crate::level::first_bad_sample;
 use crate::{POOL_FRAMES, Pcm, ResampleError, SAMPLE_RATE, resample};
 
 /// Longest source by default, in seconds (wire §2).
@@ -14,9 +15,9 @@ pub enum UploadError {
         /// Its length in seconds.
         seconds: f64,
     },
-    /// NaN or infinity among the samples.
-    #[error("sample {index} is {value}: samples must be finite numbers; export the audio again")]
-    NotFinite {
+    /// NaN, infinity or a value beyond ±65504 among the samples.
+    #[error("sample {index} is {value}, which is no sound: export the audio again")]
+    BadSample {
         /// Position in the interleaved samples.
         index: usize,
         /// The value found there.
@@ -34,7 +35,7 @@ impl UploadError {
         match self {
             Self::TooShort { .. } => "too_short",
             Self::Resample(ResampleError::Internal { .. }) => "internal",
-            Self::NotFinite { .. } | Self::Resample(ResampleError::Rate { .. }) => "bad_audio",
+            Self::BadSample { .. } | Self::Resample(_) => "bad_audio",
         }
     }
 }
@@ -42,10 +43,10 @@ impl UploadError {
 /// The clip as a source: 48 kHz, at most `limit_seconds` long, a multiple of [`POOL_FRAMES`]; its channels stay as they are.
 ///
 /// # Errors
-/// [`UploadError::TooShort`] under one second, [`UploadError::NotFinite`] for NaN or infinity.
+/// [`UploadError::TooShort`] under one second, [`UploadError::BadSample`] for NaN, infinity and absurd values.
 pub fn prepare_upload(pcm: Pcm, limit_seconds: f64) -> Result<Pcm, UploadError> {
-    if let Some(index) = pcm.samples().iter().position(|sample| !sample.is_finite()) {
-        return Err(UploadError::NotFinite { index, value: pcm.samples()[index] });
+    if let Some((index, value)) = first_bad_sample(pcm.samples()) {
+        return Err(UploadError::BadSample { index, value });
     }
     let seconds = pcm.seconds();
     let pcm = if pcm.sample_rate() == SAMPLE_RATE {

@@ -5,7 +5,7 @@
 
 use std::io::{self, Write};
 
-use crate::Pcm;
+use crate::{Pcm, level::first_bad_sample};
 
 /// How samples are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,11 +37,13 @@ pub enum WavError {
         /// What is wrong.
         reason: &'static str,
     },
-    /// NaN or infinity among the samples.
-    #[error("sample {index} of the WAV is not a finite number: the file is corrupted, make it anew")]
-    NotFinite {
+    /// NaN, infinity or a value beyond ±65504 among the samples.
+    #[error("sample {index} of the WAV is {value}, which is no sound: the file is damaged, make it anew")]
+    BadSample {
         /// Position in the interleaved samples.
         index: usize,
+        /// The value found there.
+        value: f32,
     },
 }
 
@@ -90,7 +92,11 @@ pub fn write_wav(pcm: &Pcm, format: WavFormat, writer: &mut impl Write) -> Resul
                 block.extend(samples.iter().flat_map(|sample| to_i16(*sample, 0.0).to_le_bytes()));
             }
             WavFormat::Pcm16 { dither: true } => {
-                block.extend(samples.iter().flat_map(|sample| to_i16(*sample, noise.triangular()).to_le_bytes()));
+                block.extend(
+                    samples
+                        .iter()
+                        .flat_map(|sample| to_i16(*sample, noise.triangular()).to_le_bytes()),
+                );
             }
         }
         writer.write_all(&block)?;
@@ -161,17 +167,21 @@ impl Noise {
 /// passed over). The file must be whole: a torn one is an error, never a shorter clip.
 ///
 /// # Errors
-/// [`WavError::NotOurs`] for every other file, [`WavError::NotFinite`] for NaN or infinity.
+/// [`WavError::NotOurs`] for every other file, [`WavError::BadSample`] for NaN, infinity and absurd values.
 pub fn read_wav(bytes: &[u8]) -> Result<Pcm, WavError> {
     let not_ours = |reason| WavError::NotOurs { reason };
-    let rest = bytes.strip_prefix(b"RIFF").ok_or(not_ours("it does not begin with RIFF"))?;
+    let rest = bytes
+        .strip_prefix(b"RIFF")
+        .ok_or(not_ours("it does not begin with RIFF"))?;
     let (riff_bytes, rest) = rest.split_first_chunk().ok_or(not_ours("it ends within its header"))?;
     if u64::from(u32::from_le_bytes(*riff_bytes)) != rest.len() as u64 {
         return Err(not_ours("it is not as long as its header says"));
     }
     let mut chunks = Chunks(rest.strip_prefix(b"WAVE").ok_or(not_ours("it is no WAVE"))?);
     let fmt = chunks.find(b"fmt ").ok_or(not_ours("it has no format chunk"))?;
-    let data = chunks.find(b"data").ok_or(not_ours("its data chunk is missing or cut short"))?;
+    let data = chunks
+        .find(b"data")
+        .ok_or(not_ours("its data chunk is missing or cut short"))?;
     let (tag, channels) = (u16_at(fmt, 0), u16_at(fmt, 2));
     let (rate, bits) = (u32_at(fmt, 4), u16_at(fmt, 14));
     let (Some(tag), Some(channels), Some(rate), Some(bits)) = (tag, channels, rate, bits) else {
@@ -180,31 +190,50 @@ pub fn read_wav(bytes: &[u8]) -> Result<Pcm, WavError> {
     if !(1..=2).contains(&channels) || rate == 0 {
         return Err(not_ours("it has no sample rate, or not one or two channels"));
     }
-    if !data.len().is_multiple_of(usize::from(channels) * usize::from(bits).max(8) / 8) {
+    if !data
+        .len()
+        .is_multiple_of(usize::from(channels) * usize::from(bits).max(8) / 8)
+    {
         return Err(not_ours("its data is not a whole number of frames"));
     }
     let samples = match (tag, bits) {
         (TAG_FLOAT, 32) => floats(data)?,
-        (TAG_PCM, 16) => data.as_chunks().0.iter().map(|pair| f32::from(i16::from_le_bytes(*pair)) / 32768.0).collect(),
+        (TAG_PCM, 16) => data
+            .as_chunks()
+            .0
+            .iter()
+            .map(|pair| f32::from(i16::from_le_bytes(*pair)) / 32768.0)
+            .collect(),
         _ => return Err(not_ours("its samples are neither 32-bit float nor 16-bit integer")),
     };
     Ok(Pcm::new(rate, channels, samples))
 }
 
 fn floats(data: &[u8]) -> Result<Vec<f32>, WavError> {
-    let samples: Vec<f32> = data.as_chunks().0.iter().map(|word| f32::from_le_bytes(*word)).collect();
-    match samples.iter().position(|sample| !sample.is_finite()) {
-        Some(index) => Err(WavError::NotFinite { index }),
+    let samples: Vec<f32> = data
+        .as_chunks()
+        .0
+        .iter()
+        .map(|word| f32::from_le_bytes(*word))
+        .collect();
+    match first_bad_sample(&samples) {
+        Some((index, value)) => Err(WavError::BadSample { index, value }),
         None => Ok(samples),
     }
 }
 
 fn u16_at(chunk: &[u8], offset: usize) -> Option<u16> {
-    chunk.get(offset..)?.first_chunk().map(|bytes| u16::from_le_bytes(*bytes))
+    chunk
+        .get(offset..)?
+        .first_chunk()
+        .map(|bytes| u16::from_le_bytes(*bytes))
 }
 
 fn u32_at(chunk: &[u8], offset: usize) -> Option<u32> {
-    chunk.get(offset..)?.first_chunk().map(|bytes| u32::from_le_bytes(*bytes))
+    chunk
+        .get(offset..)?
+        .first_chunk()
+        .map(|bytes| u32::from_le_bytes(*bytes))
 }
 
 /// The RIFF chunks that are left to read.

@@ -49,18 +49,32 @@ pub fn analyze(pcm: &Pcm) -> Analysis {
     let power = samples.iter().map(|sample| f64::from(*sample).powi(2)).sum::<f64>() / samples.len().max(1) as f64;
     // Also true of NaN: a clip that nobody checked is answered like silence.
     if !(power > SILENCE_POWER && power.is_finite()) {
-        return Analysis { bpm: tempo::DEFAULT_BPM, bpm_confidence: 0.0, key: key::DEFAULT_KEY, key_confidence: 0.0 };
+        return Analysis {
+            bpm: tempo::DEFAULT_BPM,
+            bpm_confidence: 0.0,
+            key: key::DEFAULT_KEY,
+            key_confidence: 0.0,
+        };
     }
     let scale = (1.0 / power.sqrt()) as f32;
     let samples: Vec<f32> = samples.iter().map(|sample| sample * scale).collect();
-    let (tempo, key) =
-        rayon::join(|| tempo::estimate(&samples, ANALYSIS_RATE), || key::estimate(&samples, ANALYSIS_RATE));
-    Analysis { bpm: tempo.bpm, bpm_confidence: tempo.confidence, key: key.label, key_confidence: key.confidence }
+    let (tempo, key) = rayon::join(
+        || tempo::estimate(&samples, ANALYSIS_RATE),
+        || key::estimate(&samples, ANALYSIS_RATE),
+    );
+    Analysis {
+        bpm: tempo.bpm,
+        bpm_confidence: tempo.confidence,
+        key: key.label,
+        key_confidence: key.confidence,
+    }
 }
 
 /// The centred window, mono, at the analysis rate.
 fn analysis_samples(pcm: &Pcm) -> Vec<f32> {
-    let frames = pcm.frames().min((WINDOW_SECONDS * f64::from(pcm.sample_rate())) as usize);
+    let frames = pcm
+        .frames()
+        .min((WINDOW_SECONDS * f64::from(pcm.sample_rate())) as usize);
     let first = (pcm.frames() - frames) / 2;
     let channels = usize::from(pcm.channels());
     let window = pcm.samples()[first * channels..(first + frames) * channels].to_vec();

@@ -21,7 +21,9 @@ impl<'a> Spectra<'a> {
     /// Frames of `length` samples, one every `hop` samples; the last ones are filled up with silence.
     pub(super) fn new(samples: &'a [f32], length: usize, hop: usize) -> Self {
         let transform = RealFftPlanner::new().plan_fft_forward(length);
-        let window = (0..length).map(|n| 0.5 - 0.5 * (TAU * n as f32 / length as f32).cos()).collect();
+        let window = (0..length)
+            .map(|n| 0.5 - 0.5 * (TAU * n as f32 / length as f32).cos())
+            .collect();
         Self {
             samples,
             hop,
@@ -62,7 +64,9 @@ pub(super) fn power_spectrum(signal: &[f32], length: usize) -> Vec<f32> {
     let mut input = signal.to_vec();
     input.resize(length, 0.0);
     let mut spectrum = transform.make_output_vec();
-    transform.process(&mut input, &mut spectrum).expect("the buffers were made for this very transform");
+    transform
+        .process(&mut input, &mut spectrum)
+        .expect("the buffers were made for this very transform");
     spectrum.iter().map(Complex32::norm_sqr).collect()
 }
 
@@ -72,6 +76,8 @@ pub(super) fn inverse_of_real(half: &[f32]) -> Vec<f32> {
     let transform = RealFftPlanner::new().plan_fft_inverse(2 * (half.len() - 1));
     let mut spectrum: Vec<Complex32> = half.iter().map(|value| Complex32::new(*value, 0.0)).collect();
     let mut output = transform.make_output_vec();
-    transform.process(&mut spectrum, &mut output).expect("a real spectrum has no imaginary ends");
+    transform
+        .process(&mut spectrum, &mut output)
+        .expect("a real spectrum has no imaginary ends");
     output
 }
