@@ -12,7 +12,7 @@ use std::{path::Path, sync::Arc, thread};
 use common::{assert_no_strays, clip, facts, latents, open, save_stems, upload};
 use greenroom_audio::Pcm;
 use greenroom_library::{
-    Library, LibraryError, Limits, RealDisk, Result, StemsDraft, TrackId, Uploads,
+    Library, LibraryError, Limits, RealDisk, RecoveryAction, Result, StemsDraft, TrackId, Uploads,
     simulated::{DiskFault, MemoryDisk},
 };
 
@@ -149,4 +149,31 @@ fn fixtures_are_never_touched() {
     let (library, _) = open(&disk, Uploads::Wipe).unwrap();
     assert_eq!(library.tracks().count(), 0);
     assert!(disk.files().contains_key(&fixture));
+}
+
+#[test]
+fn a_fixture_with_its_manifest_has_stems_at_once() {
+    let disk = MemoryDisk::new(1 << 20);
+    let (mut library, _) = open(&disk, Uploads::Keep).unwrap();
+    let track = upload(&mut library, "1.mp3", 1).unwrap();
+    save_stems(&mut library, &track, 1).unwrap();
+    drop(library);
+    let directory = Path::new(common::ROOT).join("tracks").join(track.id.to_string());
+    let fixture = Path::new(common::ROOT).join("fixtures/demo");
+    for (path, content) in disk.files() {
+        disk.plant(&fixture.join(path.strip_prefix(&directory).unwrap()), &content);
+    }
+    disk.plant(&Path::new(common::ROOT).join("fixtures/torn/track.json"), b"{");
+    let before = disk.files();
+    let (library, report) = open(&disk, Uploads::Wipe).unwrap();
+    let ignored = report
+        .lines
+        .iter()
+        .filter(|line| line.action == RecoveryAction::Ignored);
+    assert_eq!(ignored.count(), 1, "the torn one, {report:?}");
+    let reader = library.reader(library.find("1.mp3").unwrap()).unwrap();
+    reader.verify().unwrap();
+    assert_eq!(reader.read_stems().unwrap(), (clip(1_001), clip(2_001)));
+    let left = before.into_iter().filter(|(path, _)| !path.starts_with(&directory));
+    assert!(disk.files().into_iter().eq(left), "fixtures are as they were");
 }

@@ -1,6 +1,8 @@
 //! What the tests share: small clips, facts, and the invariants of a data directory.
 #![allow(dead_code, reason = "no test uses all of it")]
 
+pub(crate) mod life;
+
 use std::{collections::BTreeSet, path::Path, path::PathBuf, sync::Arc};
 
 use greenroom_audio::Pcm;

@@ -5,15 +5,17 @@
 //! their order, a renaming lasts in both directories or in none, and [`Disk::sync_dir`] makes a directory's changes
 //! last together with all they rest on. That is less than journaling file systems promise.
 
+mod state;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
-    ffi::OsString,
     io::{self, Write},
-    path::{Component, Path, PathBuf},
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use crate::{Disk, DiskEntry, DiskFile, EntryKind};
+use state::{Chance, Content, Directory, Hit, Inode, Node, ROOT, State, components};
 
 /// What goes wrong at a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +28,8 @@ pub enum DiskFault {
     ReadOnly,
     /// The step fails with an input/output error.
     Failing,
+    /// A sync says that it is done and does nothing; other steps are as ever.
+    Lying,
 }
 
 impl DiskFault {
@@ -34,54 +38,9 @@ impl DiskFault {
             Self::Crash => io::Error::other("the simulated machine has crashed"),
             Self::Full => io::ErrorKind::StorageFull.into(),
             Self::ReadOnly => io::ErrorKind::ReadOnlyFilesystem.into(),
-            Self::Failing => io::Error::other("the simulated medium fails"),
+            Self::Failing | Self::Lying => io::Error::other("the simulated medium fails"),
         }
     }
-}
-
-/// Which steps a fault hits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Hit {
-    Step(u64),
-    From(u64),
-}
-
-type Inode = u64;
-type Directory = BTreeMap<OsString, Node>;
-
-const ROOT: Inode = 0;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Node {
-    File(Inode),
-    Directory(Inode),
-}
-
-#[derive(Debug, Default)]
-struct Content {
-    now: Vec<u8>,
-    synced: Option<Vec<u8>>,
-}
-
-/// A change of names that a crash may lose: what stands where afterwards.
-#[derive(Debug)]
-struct Change(Vec<(Inode, OsString, Option<Node>)>);
-
-#[derive(Debug)]
-struct State {
-    files: BTreeMap<Inode, Content>,
-    /// Directories as the running machine sees them.
-    now: BTreeMap<Inode, Directory>,
-    /// Directories as they are on the medium.
-    durable: BTreeMap<Inode, Directory>,
-    pending: Vec<Change>,
-    next: Inode,
-    steps: Vec<String>,
-    fault: Option<(Hit, DiskFault)>,
-    crashed: bool,
-    boots: u64,
-    capacity_bytes: u64,
-    locks: BTreeSet<PathBuf>,
 }
 
 /// The disk. Copies are the same disk, as are all files opened on it.
@@ -99,8 +58,9 @@ impl MemoryDisk {
             durable: root,
             pending: Vec::new(),
             next: ROOT + 1,
-            steps: Vec::new(),
-            fault: None,
+            steps: 0,
+            trace: Vec::new(),
+            faults: Vec::new(),
             crashed: false,
             boots: 0,
             capacity_bytes,
@@ -111,28 +71,28 @@ impl MemoryDisk {
     /// How many steps (calls that change something, or would) were made so far.
     #[must_use]
     pub fn steps(&self) -> u64 {
-        self.state().steps.len() as u64
+        self.state().steps
     }
 
-    /// All steps so far, for people who ask where a fault hit.
+    /// The first ten thousand steps, for people who ask where a fault hit.
     #[must_use]
     pub fn trace(&self) -> Vec<String> {
-        self.state().steps.clone()
+        self.state().trace.clone()
     }
 
     /// Lets one step fail, counted from the disk's first.
     pub fn fail_at(&self, step: u64, fault: DiskFault) {
-        self.state().fault = Some((Hit::Step(step), fault));
+        self.state().faults.push((Hit::Step(step), fault));
     }
 
     /// Lets every step fail from this one on.
     pub fn fail_from(&self, step: u64, fault: DiskFault) {
-        self.state().fault = Some((Hit::From(step), fault));
+        self.state().faults.push((Hit::From(step), fault));
     }
 
     /// Ends all faults but a crash.
     pub fn heal(&self) {
-        self.state().fault = None;
+        self.state().faults.clear();
     }
 
     /// Stops the machine now.
@@ -202,206 +162,6 @@ impl MemoryDisk {
     }
 }
 
-impl State {
-    /// Counts a step, and fails it if its turn has come.
-    fn step(&mut self, name: &str, path: &Path) -> io::Result<()> {
-        self.alive()?;
-        let step = self.steps.len() as u64;
-        self.steps.push(format!("{name} {}", path.display()));
-        let fault = self.fault.filter(|(hit, _)| match hit {
-            Hit::Step(at) => *at == step,
-            Hit::From(at) => *at <= step,
-        });
-        match fault {
-            Some((_, fault)) => {
-                self.crashed |= fault == DiskFault::Crash;
-                Err(fault.error())
-            }
-            None => Ok(()),
-        }
-    }
-
-    fn alive(&self) -> io::Result<()> {
-        if self.crashed {
-            return Err(DiskFault::Crash.error());
-        }
-        Ok(())
-    }
-
-    fn new_directory(&mut self) -> Inode {
-        let inode = self.next;
-        self.next += 1;
-        self.now.insert(inode, Directory::new());
-        self.durable.insert(inode, Directory::new());
-        inode
-    }
-
-    fn find(&self, path: &Path) -> io::Result<Node> {
-        let mut node = Node::Directory(ROOT);
-        for name in components(path) {
-            let Node::Directory(inode) = node else {
-                return Err(io::ErrorKind::NotADirectory.into());
-            };
-            let found = self.now[&inode].get(&name);
-            node = *found.ok_or(io::Error::from(io::ErrorKind::NotFound))?;
-        }
-        Ok(node)
-    }
-
-    fn find_directory(&self, path: &Path) -> io::Result<Inode> {
-        match self.find(path)? {
-            Node::Directory(inode) => Ok(inode),
-            Node::File(_) => Err(io::ErrorKind::NotADirectory.into()),
-        }
-    }
-
-    /// The directory that holds the path's last name, and that name.
-    fn find_parent(&self, path: &Path) -> io::Result<(Inode, OsString)> {
-        let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
-        let parent = self.find_directory(path.parent().unwrap_or(Path::new("/")))?;
-        Ok((parent, name.to_owned()))
-    }
-
-    /// Changes names as the machine sees them; a crash may still lose it.
-    fn apply(&mut self, edits: Vec<(Inode, OsString, Option<Node>)>) {
-        edit(&mut self.now, &edits);
-        self.pending.push(Change(edits));
-    }
-
-    /// Makes the changes last whose directories are asked for, and all that they rest on.
-    fn persist_names(&mut self, asked: impl Fn(Inode) -> bool) {
-        let mut needed = BTreeSet::new();
-        let mut lasting = vec![false; self.pending.len()];
-        for (index, change) in self.pending.iter().enumerate().rev() {
-            let touches = |inode: &Inode| asked(*inode) || needed.contains(inode);
-            if change.0.iter().any(|(inode, ..)| touches(inode)) {
-                lasting[index] = true;
-                needed.extend(change.0.iter().map(|(inode, ..)| *inode));
-            }
-        }
-        let mut lasting = lasting.into_iter();
-        let durable = &mut self.durable;
-        self.pending.retain(|change| {
-            let lasts = lasting.next().unwrap_or(false);
-            if lasts {
-                edit(durable, &change.0);
-            }
-            !lasts
-        });
-        if self.pending.is_empty() {
-            self.forget_unnamed();
-        }
-    }
-
-    fn reboot(&mut self, chance: &mut Chance) {
-        let mut lost = BTreeSet::new();
-        for change in std::mem::take(&mut self.pending) {
-            let rests_on_lost = change.0.iter().any(|(inode, ..)| lost.contains(inode));
-            if rests_on_lost || chance.below(3) == 0 {
-                lost.extend(change.0.iter().map(|(inode, ..)| *inode));
-            } else {
-                edit(&mut self.durable, &change.0);
-            }
-        }
-        self.now = self.durable.clone();
-        for content in self.files.values_mut() {
-            let left = match content.synced.take() {
-                Some(synced) => synced,
-                None => chance.torn(std::mem::take(&mut content.now)),
-            };
-            *content = Content {
-                now: left.clone(),
-                synced: Some(left),
-            };
-        }
-        self.forget_unnamed();
-        (self.fault, self.crashed) = (None, false);
-        self.boots += 1;
-        self.locks.clear();
-    }
-
-    /// Drops what no name leads to.
-    fn forget_unnamed(&mut self) {
-        let (mut named, mut open) = (BTreeSet::from([ROOT]), vec![ROOT]);
-        while let Some(inode) = open.pop() {
-            for node in self.now[&inode].values() {
-                let (Node::File(child) | Node::Directory(child)) = node;
-                named.insert(*child);
-                if let Node::Directory(child) = node {
-                    open.push(*child);
-                }
-            }
-        }
-        self.files.retain(|inode, _| named.contains(inode));
-        self.now.retain(|inode, _| named.contains(inode));
-        self.durable.retain(|inode, _| named.contains(inode));
-    }
-
-    fn walk(&self, directory: Inode, path: &Path, visit: &mut impl FnMut(PathBuf, &[u8])) {
-        for (name, node) in &self.now[&directory] {
-            match node {
-                Node::File(inode) => visit(path.join(name), &self.files[inode].now),
-                Node::Directory(inode) => self.walk(*inode, &path.join(name), visit),
-            }
-        }
-    }
-
-    fn free_bytes(&self) -> u64 {
-        let mut used = 0;
-        self.walk(ROOT, Path::new("/"), &mut |_, content| {
-            used += content.len() as u64;
-        });
-        self.capacity_bytes.saturating_sub(used)
-    }
-}
-
-fn edit(tree: &mut BTreeMap<Inode, Directory>, edits: &[(Inode, OsString, Option<Node>)]) {
-    for (inode, name, node) in edits {
-        let directory = tree.entry(*inode).or_default();
-        match node {
-            Some(node) => directory.insert(name.clone(), *node),
-            None => directory.remove(name),
-        };
-    }
-}
-
-fn components(path: &Path) -> Vec<OsString> {
-    let names = path.components().filter_map(|component| match component {
-        Component::Normal(name) => Some(name.to_owned()),
-        _ => None,
-    });
-    names.collect()
-}
-
-/// SplitMix64: the same losses for the same seed, on every machine.
-struct Chance(u64);
-
-impl Chance {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-
-    /// What is left of a content that was never synced.
-    fn torn(&mut self, mut content: Vec<u8>) -> Vec<u8> {
-        let length = content.len();
-        let cut = self.below(length as u64 + 1) as usize;
-        match self.below(4) {
-            0 => content.clear(),
-            1 => content.truncate(cut),
-            2 => content[cut..].fill(0),
-            _ => {}
-        }
-        content
-    }
-}
-
 struct MemoryFile {
     disk: MemoryDisk,
     inode: Inode,
@@ -410,19 +170,20 @@ struct MemoryFile {
 }
 
 impl MemoryFile {
-    fn step(&self, name: &str) -> io::Result<MutexGuard<'_, State>> {
-        let mut state = self.disk.state();
+    /// Of the machine that opened the file: a later boot has closed it.
+    fn state(&self) -> io::Result<MutexGuard<'_, State>> {
+        let state = self.disk.state();
         if state.boots != self.boots {
             return Err(DiskFault::Crash.error());
         }
-        state.step(name, &self.path)?;
         Ok(state)
     }
 }
 
 impl Write for MemoryFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut state = self.step("write")?;
+        let mut state = self.state()?;
+        state.step("write", &self.path)?;
         let room = usize::try_from(state.free_bytes()).unwrap_or(usize::MAX);
         let fitting = &bytes[..bytes.len().min(room)];
         if fitting.is_empty() && !bytes.is_empty() {
@@ -440,9 +201,11 @@ impl Write for MemoryFile {
 
 impl DiskFile for MemoryFile {
     fn sync(&mut self) -> io::Result<()> {
-        let mut state = self.step("sync file")?;
-        let content = state.files.entry(self.inode).or_default();
-        content.synced = Some(content.now.clone());
+        let mut state = self.state()?;
+        if state.sync_step("sync file", &self.path)? {
+            let content = state.files.entry(self.inode).or_default();
+            content.synced = Some(content.now.clone());
+        }
         Ok(())
     }
 }
@@ -527,9 +290,11 @@ impl Disk for MemoryDisk {
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         let mut state = self.state();
-        state.step("sync directory", path)?;
+        let done = state.sync_step("sync directory", path)?;
         let inode = state.find_directory(path)?;
-        state.persist_names(|other| other == inode);
+        if done {
+            state.persist_names(|other| other == inode);
+        }
         Ok(())
     }
 
