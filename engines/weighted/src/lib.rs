@@ -1,2 +1,252 @@
-//! The weighted test generator: small random modules in every weight group, parked and restored like real ones.
+//! The weighted test generator: the sound of `spectral`, made with real weights in every group.
+//!
+//! Its purpose is placement: each group has a host image and modules (random candle layers) that are dropped when it is parked and
+//! rebuilt when it is restored. Every kind of work runs the modules of its groups under a lease and fails with `NotResident` without
+//! them. The modules' answers scale the sound by exactly 1 if every weight is right, and by something else if one is not: weights
+//! that were restored wrongly are heard, and seen in [`Weighted::report`].
 #![forbid(unsafe_code)]
+
+mod config;
+mod group;
+
+use std::sync::Arc;
+
+use greenroom_audio::Pcm;
+use greenroom_generator::{
+    Conditioning, Description, GenerateError, Generator, Knobs, LiveStream, PreparedSource, Prompt, StreamSettings,
+    Tick, Work,
+};
+use greenroom_spectral::Spectral;
+use greenroom_stage::Tenant;
+use greenroom_sync::CancelFlag;
+
+pub use config::{GroupBytes, Repetitions, WeightedConfig};
+pub use group::GroupReport;
+
+use group::Group;
+
+/// The generator; give its [`tenants`](Self::tenants) to the stage before any work.
+pub struct Weighted {
+    description: Description,
+    spectral: Spectral,
+    groups: Arc<Groups>,
+}
+
+struct Groups {
+    dit: Arc<Group>,
+    conditioner: Arc<Group>,
+    text_encoder: Arc<Group>,
+    vae: Arc<Group>,
+    repetitions: Repetitions,
+}
+
+/// What is kept of a source.
+struct Encoded {
+    inner: PreparedSource,
+    factor: f32,
+}
+
+/// What is kept of a prompt.
+struct Prompted {
+    inner: Conditioning,
+    factor: f32,
+}
+
+impl Weighted {
+    /// Makes the weights in system RAM; every group begins parked.
+    ///
+    /// # Errors
+    /// `OutOfMemory` for sizes that cannot be addressed, `Compute` if the layers cannot be run.
+    pub fn new(config: &WeightedConfig) -> Result<Self, GenerateError> {
+        let spectral = Spectral::new();
+        let bytes = config.bytes;
+        let group =
+            |name, bytes, place| Group::new(name, bytes, config.seed.wrapping_mul(4).wrapping_add(place)).map(Arc::new);
+        let groups = Groups {
+            dit: group("dit", bytes.dit, 0)?,
+            conditioner: group("conditioner", bytes.conditioner, 1)?,
+            text_encoder: group("text_encoder", bytes.text_encoder, 2)?,
+            vae: group("vae", bytes.vae, 3)?,
+            repetitions: config.repetitions,
+        };
+        let description = Description {
+            name: "weighted",
+            checkpoint: format!("random test weights, seed {}", config.seed),
+            ..spectral.description().clone()
+        };
+        Ok(Self {
+            description,
+            spectral,
+            groups: Arc::new(groups),
+        })
+    }
+
+    /// The groups as the stage wants them.
+    #[must_use]
+    pub fn tenants(&self) -> Vec<Arc<dyn Tenant>> {
+        self.groups.all().map(|group| group as Arc<dyn Tenant>).into()
+    }
+
+    /// What each group has done so far.
+    #[must_use]
+    pub fn report(&self) -> Vec<GroupReport> {
+        self.groups.all().iter().map(|group| group.report()).collect()
+    }
+
+    /// Eight bytes that tell whose vae and conditioner encoded a source.
+    fn sidecar(&self) -> Vec<u8> {
+        [self.groups.vae.fingerprint(), self.groups.conditioner.fingerprint()].concat()
+    }
+
+    fn prepared(&self, inner: PreparedSource, factor: f32) -> PreparedSource {
+        PreparedSource {
+            audio: Arc::clone(&inner.audio),
+            encoded: Arc::new(Encoded { inner, factor }),
+            sidecar: Arc::new(self.sidecar()),
+        }
+    }
+}
+
+impl Groups {
+    fn all(&self) -> [Arc<Group>; 4] {
+        [&self.dit, &self.conditioner, &self.text_encoder, &self.vae].map(Arc::clone)
+    }
+}
+
+impl Generator for Weighted {
+    fn description(&self) -> &Description {
+        &self.description
+    }
+
+    fn groups(&self, work: Work) -> &[&'static str] {
+        match work {
+            Work::EncodeSource => &["vae", "conditioner"],
+            Work::EncodePrompt => &["text_encoder", "conditioner"],
+            Work::Tick => &["dit"],
+            Work::Decode => &["vae"],
+        }
+    }
+
+    fn prepare_source(&self, audio: Arc<Pcm>, cancel: &CancelFlag) -> Result<PreparedSource, GenerateError> {
+        let repetitions = self.groups.repetitions.encode_source;
+        let factor = self.groups.vae.run(repetitions, cancel)? * self.groups.conditioner.run(repetitions, cancel)?;
+        Ok(self.prepared(self.spectral.prepare_source(audio, cancel)?, factor))
+    }
+
+    /// Needs no group: the sidecar says that these weights have encoded the source before.
+    fn restore_source(&self, audio: Arc<Pcm>, sidecar: &[u8]) -> Result<PreparedSource, GenerateError> {
+        if sidecar != self.sidecar() {
+            return Err(GenerateError::Unsuitable(
+                "its sidecar was written with other weights; prepare it anew".into(),
+            ));
+        }
+        Ok(self.prepared(self.spectral.restore_source(audio, &[])?, 1.0))
+    }
+
+    fn encode_prompt(
+        &self,
+        prompt: &Prompt,
+        source: &PreparedSource,
+        cancel: &CancelFlag,
+    ) -> Result<Conditioning, GenerateError> {
+        let repetitions = self.groups.repetitions.encode_prompt;
+        let factor =
+            self.groups.text_encoder.run(repetitions, cancel)? * self.groups.conditioner.run(repetitions, cancel)?;
+        let inner = self.spectral.encode_prompt(prompt, &encoded(source).inner, cancel)?;
+        Ok(Conditioning(Arc::new(Prompted { inner, factor })))
+    }
+
+    fn open(
+        &self,
+        source: PreparedSource,
+        conditioning: Conditioning,
+        settings: &StreamSettings,
+    ) -> Result<Box<dyn LiveStream>, GenerateError> {
+        let (source, prompt) = (encoded(&source), prompted(&conditioning));
+        let inner = self
+            .spectral
+            .open(source.inner.clone(), prompt.inner.clone(), settings)?;
+        Ok(Box::new(WeightedStream {
+            inner,
+            groups: Arc::clone(&self.groups),
+            source_factor: source.factor,
+            prompt_factor: prompt.factor,
+            tick_factor: 1.0,
+        }))
+    }
+}
+
+struct WeightedStream {
+    inner: Box<dyn LiveStream>,
+    groups: Arc<Groups>,
+    source_factor: f32,
+    prompt_factor: f32,
+    tick_factor: f32,
+}
+
+impl LiveStream for WeightedStream {
+    fn set_knobs(&mut self, knobs: &Knobs) {
+        self.inner.set_knobs(knobs);
+    }
+
+    fn set_conditioning(&mut self, conditioning: Conditioning) {
+        let prompt = prompted(&conditioning);
+        self.prompt_factor = prompt.factor;
+        self.inner.set_conditioning(prompt.inner.clone());
+    }
+
+    fn set_prompt_blend(&mut self, blend: f64) {
+        self.inner.set_prompt_blend(blend);
+    }
+
+    fn set_timbre_strength(&mut self, strength: f64) {
+        self.inner.set_timbre_strength(strength);
+    }
+
+    fn set_depth(&mut self, depth: u32) -> u32 {
+        self.inner.set_depth(depth)
+    }
+
+    fn swap_source(&mut self, source: PreparedSource, conditioning: Conditioning) {
+        let (source, prompt) = (encoded(&source), prompted(&conditioning));
+        self.source_factor = source.factor;
+        self.prompt_factor = prompt.factor;
+        self.tick_factor = 1.0;
+        self.inner.swap_source(source.inner.clone(), prompt.inner.clone());
+    }
+
+    fn tick(&mut self, playhead_frame: u64, cancel: &CancelFlag) -> Result<Tick, GenerateError> {
+        let factor = self.groups.dit.run(self.groups.repetitions.tick, cancel)?;
+        let tick = self.inner.tick(playhead_frame, cancel)?;
+        self.tick_factor = factor;
+        Ok(tick)
+    }
+
+    fn decode(&mut self, start_frame: u64, frames: usize, cancel: &CancelFlag) -> Result<Vec<f32>, GenerateError> {
+        let decode_factor = self.groups.vae.run(self.groups.repetitions.decode, cancel)?;
+        let mut samples = self.inner.decode(start_frame, frames, cancel)?;
+        let factor = decode_factor * self.tick_factor * self.source_factor * self.prompt_factor;
+        for sample in &mut samples {
+            *sample *= factor;
+        }
+        Ok(samples)
+    }
+}
+
+/// # Panics
+/// If another generator prepared the source: a bug of the caller, who pairs them.
+fn encoded(source: &PreparedSource) -> &Encoded {
+    source
+        .encoded
+        .downcast_ref()
+        .expect("a source goes back to the generator that prepared it")
+}
+
+/// # Panics
+/// If another generator made the conditioning: a bug of the caller, who pairs them.
+fn prompted(conditioning: &Conditioning) -> &Prompted {
+    conditioning
+        .0
+        .downcast_ref()
+        .expect("a conditioning goes back to the generator that made it")
+}
