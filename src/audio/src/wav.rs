@@ -1,7 +1,8 @@
 //! WAV files: our own stems and sources, written and read back fast.
 //!
-//! The header is written by hand: hound writes and reads sample by sample, several times slower than this for the
-//! 46 MB of two minutes of stereo floats (the example `speed` measures both). The tests hold every file against hound.
+//! Written by hand, because hound writes sample by sample: 56 ms for the 46 MB of two minutes of stereo floats, against
+//! 7 ms here (example `speed`); and read by hand, because a torn file must be an error here, which hound's reader would
+//! take for a clip with something behind it. The tests hold every file against hound.
 
 use std::io::{self, Write};
 

@@ -149,6 +149,8 @@ fn nothing_to_hear_has_a_defined_answer() {
         noise(RATE, 2, 60.0, 0.5, 2),
         noise(RATE, 2, 60.0, 1e-3, 3),
         noise(44_100, 1, 5.0, 0.5, 4),
+        noise(44_100, 1, 2.0, 0.5, 5),
+        noise(22_050, 2, 20.0, 0.5, 6),
     ];
     for (index, clip) in clips.iter().enumerate() {
         assert_eq!(analyze(clip), nothing, "clip {index}");

@@ -34,8 +34,11 @@ const HERTZ_MAX: f32 = 2100.0;
 /// Correlation with the best profile below which there is no key.
 const CORRELATION_MIN: f32 = 0.35;
 
-/// Deviation of the chroma over its mean below which all notes sound alike: noise.
-const CONTRAST_MIN: f32 = 0.25;
+/// Deviation of the chroma over its mean below which all notes sound alike. A minute of white noise lies between 0.1 and
+/// this, because few bins share out the low notes unevenly; shorter noise also favours some by chance, so that
+/// `CONTRAST_OF_NOISE / √frames` is never harmony either.
+const CONTRAST_MIN: f32 = 0.17;
+const CONTRAST_OF_NOISE: f32 = 0.8;
 
 /// A key and how certain it is (0 to 1).
 pub(super) struct Key {
@@ -51,7 +54,8 @@ pub(super) fn estimate(samples: &[f32], rate: u32) -> Key {
     let mut ranked: Vec<(usize, f32)> = (0..24).map(|key| (key, correlation(&chroma, &profile(key)))).collect();
     ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
     let ((best, correlation), (_, second)) = (ranked[0], ranked[1]);
-    if correlation < CORRELATION_MIN || contrast(&chroma) < CONTRAST_MIN {
+    let contrast_min = CONTRAST_MIN.max(CONTRAST_OF_NOISE / (frames.len().max(1) as f32).sqrt());
+    if correlation < CORRELATION_MIN || contrast(&chroma) < contrast_min {
         return Key {
             label: DEFAULT_KEY,
             confidence: 0.0,

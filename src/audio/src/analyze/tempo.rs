@@ -33,7 +33,7 @@ const TRANSFORM_LENGTH: usize = 16_384;
 /// Mean autocorrelation at the beat's multiples below which there is no beat. Noise correlates with itself by chance, the
 /// more the shorter it is: `REGULARITY_OF_NOISE / √frames` is never a beat either.
 const REGULARITY_MIN: f32 = 0.06;
-const REGULARITY_OF_NOISE: f32 = 2.5;
+const REGULARITY_OF_NOISE: f32 = 4.0;
 
 /// A tempo and how regular it is (0 to 1).
 pub(super) struct Tempo {
