@@ -1,2 +1,4 @@
 //! The pod: sockets, configuration, telemetry, and the driver that carries out the director's effects.
 #![forbid(unsafe_code)]
+
+pub mod pod;

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use greenroom_audio::Pcm;
 use greenroom_director::TrackId;
 use greenroom_generator::{Knobs, Prompt, StreamSettings};
+use greenroom_wire::ReferenceKind;
 
 /// What a session's handshake brought; deposited before `SessionAsked` is told.
 #[derive(Clone, Debug)]
@@ -14,16 +15,12 @@ pub struct SessionDeposit {
     pub settings: StreamSettings,
     /// The first prompt; its `bpm` is filled in by the pod.
     pub prompt: Prompt,
+    /// What the client calls its source (`fixture_name`); said again with the stems of one that it sent.
+    pub source_name: String,
     /// The audio that came with it and the number of its track to be (`Source::Sent`), already through `PodHandle::admit`.
     pub sent: Option<(TrackId, Arc<Pcm>)>,
     /// What the client asked for beyond the old protocol.
     pub wants: Wants,
-    /// Seconds of a slice (`vae_window`).
-    pub window_s: f64,
-    /// Plays only a walking window of the source (`walk_window`, `walk_window_s`); none plays all of it.
-    pub walk_window_s: Option<f64>,
-    /// The keyed hash's origin, for the library: who owns what is kept.
-    pub client_id: String,
 }
 
 /// The messages that only clients get that asked for them (`wants`).
@@ -64,6 +61,8 @@ pub struct SwapDeposit {
     pub track: TrackId,
     /// Its audio where it was sent along (`Source::Sent`), already through `PodHandle::admit`.
     pub sent: Option<Arc<Pcm>>,
+    /// What the client calls it (`fixture_name`).
+    pub source_name: String,
     /// New tags; none keeps the prompt.
     pub tags: Option<String>,
     /// The key that the client knows of what it sent; a server track's own wins.
@@ -103,13 +102,4 @@ pub enum SessionCommand {
     },
     /// `clear_timbre_source`, `clear_structure_source`; answered by `…_cleared`.
     ClearReference(ReferenceKind),
-}
-
-/// Which reference a command is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ReferenceKind {
-    /// How it sounds.
-    Timbre,
-    /// What happens when.
-    Structure,
 }

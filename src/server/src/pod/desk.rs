@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use greenroom_director::{ConnectionId, Failure, TrackId};
@@ -11,7 +11,7 @@ use greenroom_sync::Latest;
 
 use super::{
     deposit::{Params, SessionDeposit, SwapDeposit, Wants},
-    outbox::{Ending, Outbox, Outgoing, Refusal},
+    outbox::{Ending, Outbox, Outgoing, Playback, Refusal},
 };
 
 /// Swap requests kept a session: one plays, one is in hand, one waits; an older one was superseded.
@@ -29,7 +29,11 @@ struct Desk {
     session: Option<SessionDeposit>,
     swaps: VecDeque<SwapDeposit>,
     prompt: Option<Prompt>,
-    params: Arc<Latest<Params>>,
+    params: Latest<Params>,
+    /// What the live thread has opened or swapped to and nobody has announced yet.
+    playback: Option<Playback>,
+    /// Tags of the prompt that was encoded last.
+    tags_applied: String,
     /// Better words for the next refusal than its code has.
     explanation: Option<Refusal>,
 }
@@ -41,7 +45,9 @@ impl Desks {
             session: None,
             swaps: VecDeque::new(),
             prompt: None,
-            params: Arc::new(Latest::new()),
+            params: Latest::new(),
+            playback: None,
+            tags_applied: String::new(),
             explanation: None,
         };
         self.lock().insert(connection, desk);
@@ -103,19 +109,42 @@ impl Desks {
         self.at(connection, |desk| desk.prompt = Some(prompt));
     }
 
+    /// Puts a prompt back that was taken and not encoded, unless a newer one came.
+    pub(super) fn return_prompt(&self, connection: ConnectionId, prompt: Prompt) {
+        self.at(connection, |desk| {
+            desk.prompt.get_or_insert(prompt);
+        });
+    }
+
+    pub(super) fn set_playback(&self, connection: ConnectionId, playback: Playback) {
+        self.at(connection, |desk| desk.playback = Some(playback));
+    }
+
+    pub(super) fn take_playback(&self, connection: ConnectionId) -> Option<Playback> {
+        self.lock().get_mut(&connection).and_then(|desk| desk.playback.take())
+    }
+
+    pub(super) fn set_tags_applied(&self, connection: ConnectionId, tags: String) {
+        self.at(connection, |desk| desk.tags_applied = tags);
+    }
+
+    pub(super) fn tags_applied(&self, connection: ConnectionId) -> String {
+        self.lock().get(&connection).map(|desk| desk.tags_applied.clone()).unwrap_or_default()
+    }
+
     pub(super) fn newest_prompt(&self, connection: ConnectionId) -> Option<Prompt> {
         self.lock().get_mut(&connection).and_then(|desk| desk.prompt.take())
     }
 
     pub(super) fn set_params(&self, connection: ConnectionId, params: Params) {
         if let Some(cell) = self.params(connection) {
-            cell.set(params);
+            cell.put(params);
         }
     }
 
     /// The cell of a session's newest parameters.
-    pub(super) fn params(&self, connection: ConnectionId) -> Option<Arc<Latest<Params>>> {
-        self.lock().get(&connection).map(|desk| Arc::clone(&desk.params))
+    pub(super) fn params(&self, connection: ConnectionId) -> Option<Latest<Params>> {
+        self.lock().get(&connection).map(|desk| desk.params.clone())
     }
 
     /// Keeps words for a refusal that the director will ask for.

@@ -1,9 +1,6 @@
 //! What sockets and routes may ask of the pod.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
-};
+use std::sync::{Arc, atomic::Ordering};
 
 use bytes::Bytes;
 use greenroom_audio::{Pcm, UploadError};
@@ -13,10 +10,11 @@ use greenroom_generator::{Description, Prompt};
 use super::{
     deposit::{Params, SessionCommand, SessionDeposit, SwapDeposit, UploadDeposit},
     desk::Desks,
-    events::{EventSender, TellError},
+    events::TellError,
     outbox::{self, Inbox, Refusal},
     shared::Shared,
-    tracks::TrackView,
+    telemetry::Metric,
+    tracks::{Told, TrackView},
 };
 
 /// The pod as sockets and routes see it; clones are one pod.
@@ -97,6 +95,10 @@ impl PodHandle {
 
     /// Leaves what a session's handshake brought; before `SessionAsked`.
     pub fn deposit_session(&self, connection: ConnectionId, deposit: SessionDeposit) {
+        if let Some((track, audio)) = &deposit.sent {
+            let told = Told { key: deposit.prompt.key.clone(), time_signature: deposit.prompt.time_signature.clone() };
+            self.shared.tracks.deposit_sent(*track, &deposit.source_name, Arc::clone(audio), told);
+        }
         self.desks().deposit_session(connection, deposit);
     }
 
@@ -107,6 +109,10 @@ impl PodHandle {
 
     /// Leaves a swap request; before `SwapAsked`.
     pub fn deposit_swap(&self, connection: ConnectionId, deposit: SwapDeposit) {
+        if let Some(audio) = &deposit.sent {
+            let told = Told { key: deposit.key.clone(), time_signature: deposit.time_signature.clone() };
+            self.shared.tracks.deposit_sent(deposit.track, &deposit.source_name, Arc::clone(audio), told);
+        }
         self.desks().deposit_swap(connection, deposit);
     }
 
@@ -118,6 +124,7 @@ impl PodHandle {
     /// Sets the newest parameters; older ones that the live thread did not see are forgotten.
     pub fn set_params(&self, connection: ConnectionId, params: Params) {
         self.desks().set_params(connection, params);
+        self.shared.live.wake();
     }
 
     /// Passes a command to the live thread, which answers through the outbox.
@@ -125,7 +132,7 @@ impl PodHandle {
     /// # Errors
     /// [`TellError::Full`] where the session asks faster than the live thread takes: let it go.
     pub fn command(&self, connection: ConnectionId, command: SessionCommand) -> Result<(), TellError> {
-        self.shared.live_commands.command(connection, command)
+        self.shared.live.command(connection, command)
     }
 
     /// The track of that name, fixture or upload.
@@ -181,13 +188,16 @@ impl PodHandle {
     /// Whether the pod is warm and serves (`/readyz`).
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.is_healthy() && self.shared.ready.load(Ordering::Acquire)
+        self.is_healthy() && self.shared.warm.load(Ordering::Acquire) && !self.shared.telemetry.is_live()
     }
 
     /// The counters and gauges of the driver (`/metrics`).
     #[must_use]
-    pub fn metrics(&self) -> Vec<super::telemetry::Metric> {
-        self.shared.metrics()
+    pub fn metrics(&self) -> Vec<Metric> {
+        let mut metrics = self.shared.telemetry.metrics();
+        let cache_bytes = self.shared.tracks.cache_bytes() as f64;
+        metrics.push(Metric::gauge("track_cache_bytes", "Bytes of audio and stems in memory.", cache_bytes));
+        metrics
     }
 
     fn desks(&self) -> &Desks {
@@ -204,6 +214,3 @@ pub(super) fn refusal_of(error: &UploadError) -> Refusal {
     };
     Refusal::new(failure, error.to_string())
 }
-
-/// A counter that starts at zero.
-pub(super) type Counter = AtomicU64;

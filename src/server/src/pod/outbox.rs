@@ -1,15 +1,18 @@
 //! What the pod sends towards a socket: a bounded queue of things in their order, and a cell for the ending that goes ahead of all.
 
-use std::sync::Arc;
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    time::{Duration, Instant},
+};
 
-use bytes::Bytes;
+use greenroom_audio::Pcm;
 use greenroom_director::{ConnectionId, Event, Failure};
 use greenroom_generator::Knobs;
 use greenroom_sync::{Latest, SliceBuffer};
-use greenroom_wire::ServerMessage;
+use greenroom_wire::{ErrorCode, ServerMessage, UploadOk};
 use tokio::sync::{Notify, mpsc, watch};
 
-use super::handle::EventSender;
+use super::{announce, events::EventSender};
 
 /// Most that may wait for a socket's writer; a client that lets more pile up (slices are not counted) is not reading at all.
 const OUTGOING_MAX: usize = 256;
@@ -21,16 +24,14 @@ pub enum Outgoing {
     Proceed,
     /// A text frame.
     Text(ServerMessage),
-    /// A binary frame.
-    Binary(Bytes),
     /// Frames with nothing in between, not even a slice.
     Atomic(Vec<Frame>),
-    /// The slices of this source flow from here on; those of an earlier one stop.
+    /// Send the initial buffer of this source; its slices flow from there on, those of an earlier one stop.
     Play(Playback),
     /// Say why and close: `error` and 1011 for a session, `upload_failed` and 1000 for an upload, an HTTP error for a POST.
     Refuse(Refusal),
     /// Answer the upload with this and close 1000 (200 for a POST).
-    UploadOk(UploadAnswer),
+    UploadOk(UploadOk),
     /// Answer the upload with `upload_failed` and close 1000 (an HTTP error for a POST).
     UploadFailed(Refusal),
 }
@@ -40,27 +41,8 @@ pub enum Outgoing {
 pub enum Frame {
     /// A text frame.
     Text(ServerMessage),
-    /// A binary frame.
-    Binary(Bytes),
-}
-
-/// What a usable upload is; the fields of `upload_ok`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct UploadAnswer {
-    /// The name in the library: sanitised, unique.
-    pub name: String,
-    /// Beats per minute, rounded.
-    pub bpm: u32,
-    /// Musical key.
-    pub key: String,
-    /// `2`, `3`, `4` or `6`.
-    pub time_signature: String,
-    /// Length in seconds, after trimming.
-    pub duration_s: f64,
-    /// Frames per channel, after trimming.
-    pub samples: u64,
-    /// Whether stems follow.
-    pub stems_pending: bool,
+    /// A binary frame: all of this audio as interleaved f16.
+    Audio(Arc<Pcm>),
 }
 
 /// Why something was refused or failed.
@@ -87,26 +69,8 @@ impl Refusal {
 
     /// The code on the wire (§3).
     #[must_use]
-    pub const fn code(&self) -> &'static str {
-        code(self.failure)
-    }
-}
-
-/// The code of a failure on the wire (§3).
-#[must_use]
-pub const fn code(failure: Failure) -> &'static str {
-    match failure {
-        Failure::BadAudio => "bad_audio",
-        Failure::TooLong => "too_long",
-        Failure::TooShort => "too_short",
-        Failure::OutOfMemory => "out_of_memory",
-        Failure::Busy => "busy",
-        Failure::DiskFull => "disk_full",
-        Failure::DeviceLost => "device_lost",
-        Failure::Superseded => "superseded",
-        Failure::StemExtractFailed => "stem_extract_failed",
-        Failure::EngineNotBuilt => "engine_not_built",
-        Failure::Internal => "internal",
+    pub const fn code(&self) -> ErrorCode {
+        announce::code(self.failure)
     }
 }
 
@@ -130,23 +94,40 @@ const fn explanation(failure: Failure) -> &'static str {
 /// A source that plays: where its slices come from.
 #[derive(Clone, Debug)]
 pub struct Playback {
-    /// The initial buffer as the client holds it (interleaved f16, little-endian): the mirror starts as `f32` of it.
-    pub initial: Bytes,
-    /// Channels of the source.
-    pub channels: u16,
-    /// Frames per channel of the source.
-    pub frames: usize,
-    /// The regions that are new, exact and merged; its writer is the live thread.
-    pub slices: Arc<SliceBuffer>,
+    /// What is played: the initial buffer is made of it (f16, 50 ms seam fade), and the mirror starts as that buffer.
+    pub source: Arc<Pcm>,
+    /// The regions that are new, exact and merged; the live thread writes them, the connection's writer takes them.
+    pub slices: SliceBuffer,
     /// Notified after every write into `slices`.
     pub fresh: Arc<Notify>,
-    /// What the slices were made with: for their headers and for `params_update`.
-    pub echo: Arc<Latest<Echo>>,
+    /// What the newest slice was made with, to be peeked at: for headers and for `params_update`.
+    pub echo: Latest<Echo>,
+    /// The frame that is being heard, as far as the live thread knows: which region is needed first.
+    pub playhead_frame: Arc<AtomicU64>,
+    /// The writer puts in how long a slice took from its making ([`Echo::made_at`]) into the socket: the lead is made of it.
+    pub transmitted: Latest<Duration>,
+}
+
+impl Playback {
+    /// A source of which nothing has been made yet.
+    pub(super) fn new(source: Arc<Pcm>) -> Self {
+        let slices = SliceBuffer::new(source.samples().to_vec(), usize::from(source.channels()));
+        Self {
+            source,
+            slices,
+            fresh: Arc::new(Notify::new()),
+            echo: Latest::new(),
+            playhead_frame: Arc::new(AtomicU64::new(0)),
+            transmitted: Latest::new(),
+        }
+    }
 }
 
 /// What the newest slice was made with.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Echo {
+    /// When its sound was ready.
+    pub made_at: Instant,
     /// Milliseconds of the last tick.
     pub tick_ms: f32,
     /// Milliseconds of the last decode.

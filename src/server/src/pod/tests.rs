@@ -1,0 +1,1 @@
+//! The pod end to end, without sockets.
