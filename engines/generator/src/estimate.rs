@@ -7,6 +7,8 @@ use std::time::Duration;
 pub(crate) struct Estimate {
     mean_s: f64,
     deviation_s: f64,
+    /// Nothing was measured yet.
+    is_guess: bool,
 }
 
 impl Estimate {
@@ -20,10 +22,17 @@ impl Estimate {
         Self {
             mean_s: mean.as_secs_f64(),
             deviation_s: mean.as_secs_f64() / 2.0,
+            is_guess: true,
         }
     }
 
     pub(crate) fn record(&mut self, measured: Duration) {
+        if self.is_guess {
+            *self = Self {
+                is_guess: false,
+                ..Self::guess(measured)
+            };
+        }
         let error = measured.as_secs_f64() - self.mean_s;
         self.mean_s += Self::WEIGHT * error;
         self.deviation_s += Self::WEIGHT * (error.abs() - self.deviation_s);

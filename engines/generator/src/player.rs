@@ -15,6 +15,9 @@ use crate::{
     slice::{SLICE_FRAMES, Slice, fade_frames},
 };
 
+/// What a position report may be old, and a thread be late: 40 ms.
+const RESERVE_FRAMES: f64 = 0.04 * SAMPLE_RATE as f64;
+
 /// What a player may be told at its start.
 #[derive(Clone, Copy, Debug)]
 pub struct PlayerSettings {
@@ -278,7 +281,7 @@ impl Player {
 
     /// Whether another tick would leave too little time, so that an older generation must do. A turn already missed presses no more.
     fn is_pressing(&self) -> bool {
-        let needed = self.cost_frames() + self.tick.upper_s() * f64::from(SAMPLE_RATE);
+        let needed = self.cost_frames() + RESERVE_FRAMES + self.tick.upper_s() * f64::from(SAMPLE_RATE);
         self.generations == Generations::Old && (0.0..needed).contains(&self.frontier)
     }
 
@@ -289,10 +292,7 @@ impl Player {
 
     /// Frames before the playhead at which a slice is started.
     fn lead_frames(&self) -> f64 {
-        /// What a position report may be old, and a thread be late.
-        const RESERVE_S: f64 = 0.04;
-        (self.cost_frames() + RESERVE_S * f64::from(SAMPLE_RATE))
-            .clamp(frames(self.settings.lead_min), frames(self.settings.lead_max))
+        (self.cost_frames() + RESERVE_FRAMES).clamp(frames(self.settings.lead_min), frames(self.settings.lead_max))
     }
 
     /// When every place of the buffer has been decoded since ticks stopped.
