@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use greenroom_audio::{Pcm, SAMPLE_RATE};
-use greenroom_director::{ConnectionId, Effect, Failure, Group, Mode, Outcome, Phase, StemsAtHand, StemsPhase, Task, TrackId};
+use greenroom_director::{
+    ConnectionId, Effect, Failure, Group, Mode, Outcome, Phase, StemsAtHand, StemsPhase, Task, TrackId,
+};
 use greenroom_generator::Description;
 use greenroom_stage::Reading;
 use greenroom_wire::{ErrorCode, Ready, ReferenceKind, ServerMessage, StemSourceMode, StemState, Vram, VramGroup};
@@ -34,12 +36,22 @@ impl Announcer {
         match effect {
             Effect::Proceed { connection } => self.send(connection, Outgoing::Proceed),
             Effect::Refuse { connection, failure } => self.refuse(connection, failure),
-            Effect::SessionReady { connection, track, mode, stems } => {
+            Effect::SessionReady {
+                connection,
+                track,
+                mode,
+                stems,
+            } => {
                 self.session_ready(connection, track);
                 self.stems_at_hand(connection, track, mode, stems);
                 self.tell_vram_to(connection);
             }
-            Effect::SwapReady { connection, track, mode, stems } => {
+            Effect::SwapReady {
+                connection,
+                track,
+                mode,
+                stems,
+            } => {
                 self.swap_ready(connection, track);
                 self.stems_at_hand(connection, track, mode, stems);
             }
@@ -56,8 +68,18 @@ impl Announcer {
                 self.send(connection, Outgoing::UploadFailed(refusal));
             }
             Effect::PushStems { connection, track } => self.send_stems(connection, track, LATE),
-            Effect::PushStemFailure { connection, track, failure } => self.stem_failed(connection, track, failure),
-            Effect::PushStemProgress { connection, track, done, total, state } => {
+            Effect::PushStemFailure {
+                connection,
+                track,
+                failure,
+            } => self.stem_failed(connection, track, failure),
+            Effect::PushStemProgress {
+                connection,
+                track,
+                done,
+                total,
+                state,
+            } => {
                 self.stem_progress(connection, track, (done, total), state);
             }
             Effect::PlacementChanged { group, phase } => self.placed(group, phase),
@@ -73,7 +95,9 @@ impl Announcer {
     }
 
     pub(super) fn job_ended(&self, task: Task, outcome: Outcome) {
-        self.shared.telemetry.job_ended(task, outcome, || self.shared.stage.read());
+        self.shared
+            .telemetry
+            .job_ended(task, outcome, || self.shared.stage.read());
     }
 
     fn send(&self, connection: ConnectionId, outgoing: Outgoing) {
@@ -121,7 +145,9 @@ impl Announcer {
     }
 
     fn swap_ready(&self, connection: ConnectionId, track: TrackId) {
-        let Some(playback) = self.shared.desks.take_playback(connection) else { return };
+        let Some(playback) = self.shared.desks.take_playback(connection) else {
+            return;
+        };
         let facts = self.facts(track, &playback.source);
         self.say(
             connection,
@@ -141,7 +167,14 @@ impl Announcer {
     fn swap_failed(&self, connection: ConnectionId, failure: Failure) {
         let Refusal { message, .. } = self.shared.desks.refusal(connection, failure);
         let (code, build_command) = (code(failure), None);
-        self.say(connection, ServerMessage::SwapFailed { error: message, code, build_command });
+        self.say(
+            connection,
+            ServerMessage::SwapFailed {
+                error: message,
+                code,
+                build_command,
+            },
+        );
     }
 
     fn prompt_applied(&self, connection: ConnectionId) {
@@ -151,7 +184,11 @@ impl Announcer {
 
     fn upload_ok(&self, connection: ConnectionId, track: TrackId, stems_pending: bool) {
         if stems_pending {
-            let queued = StemsState::Pending { phase: StemsPhase::Queued, done: 0, total: 0 };
+            let queued = StemsState::Pending {
+                phase: StemsPhase::Queued,
+                done: 0,
+                total: 0,
+            };
             self.shared.tracks.set_stems_state(track, queued);
         }
         match self.shared.tracks.upload_ok(track, stems_pending) {
@@ -176,14 +213,16 @@ impl Announcer {
             return self.send(connection, stem_assets(name, &stems, source_mode));
         }
         let shared = Arc::clone(&self.shared);
-        self.shared.disk.spawn_fifo(move || match super::job::guarded(|| shared.stems_of(track)) {
-            Ok(stems) => shared.desks.send(connection, stem_assets(name, &stems, source_mode)),
-            Err(error) => {
-                tracing::warn!(%track, ?error, "stems could not be read back");
-                let refusal = Refusal::plain(Failure::StemExtractFailed);
-                shared.desks.send(connection, stem_failure(name, refusal));
-            }
-        });
+        self.shared
+            .disk
+            .spawn_fifo(move || match super::job::guarded(|| shared.stems_of(track)) {
+                Ok(stems) => shared.desks.send(connection, stem_assets(name, &stems, source_mode)),
+                Err(error) => {
+                    tracing::warn!(%track, ?error, "stems could not be read back");
+                    let refusal = Refusal::plain(Failure::StemExtractFailed);
+                    shared.desks.send(connection, stem_failure(name, refusal));
+                }
+            });
     }
 
     fn stem_failed(&self, connection: ConnectionId, track: TrackId, failure: Failure) {
@@ -191,7 +230,10 @@ impl Announcer {
             StemsState::Failed(refusal) => Some(refusal.clone()),
             _ => None,
         });
-        let refusal = kept.flatten().filter(|refusal| refusal.failure == failure).unwrap_or_else(|| Refusal::plain(failure));
+        let refusal = kept
+            .flatten()
+            .filter(|refusal| refusal.failure == failure)
+            .unwrap_or_else(|| Refusal::plain(failure));
         self.send(connection, stem_failure(self.name(track), refusal));
     }
 
@@ -200,7 +242,15 @@ impl Announcer {
             return;
         }
         let (fixture_name, state) = (self.name(track), stem_state(phase));
-        self.say(connection, ServerMessage::StemProgress { fixture_name, done, total, state });
+        self.say(
+            connection,
+            ServerMessage::StemProgress {
+                fixture_name,
+                done,
+                total,
+                state,
+            },
+        );
     }
 
     fn placed(&self, group: Group, phase: Phase) {
@@ -238,18 +288,26 @@ impl Announcer {
     }
 
     fn name(&self, track: TrackId) -> String {
-        self.shared.tracks.with(track, |entry| entry.name.clone()).flatten().unwrap_or_default()
+        self.shared
+            .tracks
+            .with(track, |entry| entry.name.clone())
+            .flatten()
+            .unwrap_or_default()
     }
 
     /// What is known of a track; a track that plays was analysed, unless it was forgotten just now.
     fn facts(&self, track: TrackId, source: &Pcm) -> TrackFacts {
-        self.shared.tracks.with(track, |entry| entry.facts.clone()).flatten().unwrap_or_else(|| TrackFacts {
-            bpm: 0.0,
-            key: String::new(),
-            time_signature: super::shelf::DEFAULT_TIME_SIGNATURE.to_owned(),
-            frames: source.frames(),
-            channels: source.channels(),
-        })
+        self.shared
+            .tracks
+            .with(track, |entry| entry.facts.clone())
+            .flatten()
+            .unwrap_or_else(|| TrackFacts {
+                bpm: 0.0,
+                key: String::new(),
+                time_signature: super::shelf::DEFAULT_TIME_SIGNATURE.to_owned(),
+                frames: source.frames(),
+                channels: source.channels(),
+            })
     }
 }
 
@@ -259,16 +317,27 @@ fn stem_assets(fixture_name: String, stems: &StemPair, source_mode: &str) -> Out
         sample_rate: stems.vocals.sample_rate(),
         channels: stems.vocals.channels(),
         frames: stems.vocals.frames() as u64,
-        stems: vec![StemSourceMode::Vocals.name().to_owned(), StemSourceMode::Instruments.name().to_owned()],
+        stems: vec![
+            StemSourceMode::Vocals.name().to_owned(),
+            StemSourceMode::Instruments.name().to_owned(),
+        ],
         source_mode: source_mode.to_owned(),
     };
     let (vocals, instruments) = (Arc::clone(&stems.vocals), Arc::clone(&stems.instruments));
-    Outgoing::Atomic(vec![Frame::Text(header), Frame::Audio(vocals), Frame::Audio(instruments)])
+    Outgoing::Atomic(vec![
+        Frame::Text(header),
+        Frame::Audio(vocals),
+        Frame::Audio(instruments),
+    ])
 }
 
 fn stem_failure(fixture_name: String, refusal: Refusal) -> Outgoing {
     let (error, code) = (refusal.message, code(refusal.failure));
-    Outgoing::Text(ServerMessage::StemFailed { fixture_name, error, code })
+    Outgoing::Text(ServerMessage::StemFailed {
+        fixture_name,
+        error,
+        code,
+    })
 }
 
 /// Answer to `set_depth`.

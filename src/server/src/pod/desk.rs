@@ -82,13 +82,21 @@ impl Desks {
 
     /// What the client asked for beyond the old protocol.
     pub(super) fn wants(&self, connection: ConnectionId) -> Wants {
-        self.lock().get(&connection).and_then(|desk| desk.session.as_ref()).map(|session| session.wants).unwrap_or_default()
+        self.lock()
+            .get(&connection)
+            .and_then(|desk| desk.session.as_ref())
+            .map(|session| session.wants)
+            .unwrap_or_default()
     }
 
     /// The sessions that asked for `vram` messages.
     pub(super) fn vram_watchers(&self) -> Vec<ConnectionId> {
         let wants = |desk: &Desk| desk.session.as_ref().is_some_and(|session| session.wants.vram);
-        self.lock().iter().filter(|(_, desk)| wants(desk)).map(|(connection, _)| *connection).collect()
+        self.lock()
+            .iter()
+            .filter(|(_, desk)| wants(desk))
+            .map(|(connection, _)| *connection)
+            .collect()
     }
 
     pub(super) fn deposit_swap(&self, connection: ConnectionId, deposit: SwapDeposit) {
@@ -102,7 +110,9 @@ impl Desks {
 
     /// The newest request to swap to that track; stays until newer ones push it out, for the answer needs it again.
     pub(super) fn swap(&self, connection: ConnectionId, track: TrackId) -> Option<SwapDeposit> {
-        self.lock().get(&connection).and_then(|desk| desk.swaps.iter().rev().find(|swap| swap.track == track).cloned())
+        self.lock()
+            .get(&connection)
+            .and_then(|desk| desk.swaps.iter().rev().find(|swap| swap.track == track).cloned())
     }
 
     pub(super) fn deposit_prompt(&self, connection: ConnectionId, prompt: Prompt) {
@@ -129,7 +139,10 @@ impl Desks {
     }
 
     pub(super) fn tags_applied(&self, connection: ConnectionId) -> String {
-        self.lock().get(&connection).map(|desk| desk.tags_applied.clone()).unwrap_or_default()
+        self.lock()
+            .get(&connection)
+            .map(|desk| desk.tags_applied.clone())
+            .unwrap_or_default()
     }
 
     pub(super) fn newest_prompt(&self, connection: ConnectionId) -> Option<Prompt> {
@@ -154,8 +167,12 @@ impl Desks {
 
     /// The words kept for this failure, or its plain ones.
     pub(super) fn refusal(&self, connection: ConnectionId, failure: Failure) -> Refusal {
-        let kept = self.lock().get_mut(&connection).and_then(|desk| desk.explanation.take());
-        kept.filter(|refusal| refusal.failure == failure).unwrap_or_else(|| Refusal::plain(failure))
+        let kept = self
+            .lock()
+            .get_mut(&connection)
+            .and_then(|desk| desk.explanation.take());
+        kept.filter(|refusal| refusal.failure == failure)
+            .unwrap_or_else(|| Refusal::plain(failure))
     }
 
     fn at(&self, connection: ConnectionId, change: impl FnOnce(&mut Desk)) {

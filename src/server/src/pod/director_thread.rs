@@ -11,13 +11,7 @@ use greenroom_sync::{CancelFlag, Mailbox};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    announce::Announcer,
-    disk,
-    job::Job,
-    live::LiveOrder,
-    outbox::Ending,
-    shared::Shared,
-    stage_lane::StageOrder,
+    announce::Announcer, disk, job::Job, live::LiveOrder, outbox::Ending, shared::Shared, stage_lane::StageOrder,
     work::WorkOrder,
 };
 
@@ -59,7 +53,12 @@ impl Driver {
     }
 
     /// Runs until the director says `Exit`. `found` is told before anything else.
-    pub(super) fn run(mut self, runtime: &tokio::runtime::Runtime, events: &mut mpsc::Receiver<Event>, found: Vec<Event>) {
+    pub(super) fn run(
+        mut self,
+        runtime: &tokio::runtime::Runtime,
+        events: &mut mpsc::Receiver<Event>,
+        found: Vec<Event>,
+    ) {
         for event in found {
             self.handle(event);
         }
@@ -80,7 +79,10 @@ impl Driver {
     /// The next event from outside, or `Timer` when a deadline or a heartbeat is due.
     fn next_event(&self, runtime: &tokio::runtime::Runtime, events: &mut mpsc::Receiver<Event>) -> Event {
         let now = self.now();
-        let until_deadline = self.director.next_deadline().map(|at| Duration::from_micros(at.since(now).0));
+        let until_deadline = self
+            .director
+            .next_deadline()
+            .map(|at| Duration::from_micros(at.since(now).0));
         let wait = until_deadline.map_or(HEARTBEAT, |wait| wait.min(HEARTBEAT));
         runtime.block_on(async {
             match tokio::time::timeout(wait, events.recv()).await {
@@ -125,7 +127,9 @@ impl Driver {
             Effect::Cancel { job, urgency } => self.cancel(job, urgency),
             Effect::GateOpen { connection } => {
                 self.tick = CancelFlag::new();
-                self.order_live(LiveOrder::GateOpened { cancel: self.tick.clone() });
+                self.order_live(LiveOrder::GateOpened {
+                    cancel: self.tick.clone(),
+                });
                 self.shared.live.gate.open();
                 tracing::debug!(%connection, "the gate is open");
             }
@@ -161,10 +165,37 @@ impl Driver {
         self.jobs.insert(id, (job.clone(), task));
         self.announcer.job_started(task);
         let taken = match task {
-            Task::Encode { track, connection, nameless } => self.order_work(WorkOrder::Encode { job, track, connection, nameless }),
+            Task::Encode {
+                track,
+                connection,
+                nameless,
+            } => self.order_work(WorkOrder::Encode {
+                job,
+                track,
+                connection,
+                nameless,
+            }),
             Task::Rip { track } => self.order_work(WorkOrder::Rip { job, track }),
-            Task::OpenStream { connection, track, mode } => self.order_live(LiveOrder::Open { job, connection, track, mode }),
-            Task::SwapSource { connection, track, mode } => self.order_live(LiveOrder::Swap { job, connection, track, mode }),
+            Task::OpenStream {
+                connection,
+                track,
+                mode,
+            } => self.order_live(LiveOrder::Open {
+                job,
+                connection,
+                track,
+                mode,
+            }),
+            Task::SwapSource {
+                connection,
+                track,
+                mode,
+            } => self.order_live(LiveOrder::Swap {
+                job,
+                connection,
+                track,
+                mode,
+            }),
             Task::EncodePrompt { connection } => self.order_live(LiveOrder::Prompt { job, connection }),
             Task::CloseStream { .. } => self.order_live(LiveOrder::Close { job }),
             Task::Restore { group } => self.order_stage(StageOrder::Restore { job, group }),
@@ -184,7 +215,10 @@ impl Driver {
         };
         if !taken {
             // The lane is gone or hopelessly behind; its job still ends exactly once.
-            self.own.push_back(Event::JobEnded { job: id, outcome: Outcome::Failed(Failure::Internal) });
+            self.own.push_back(Event::JobEnded {
+                job: id,
+                outcome: Outcome::Failed(Failure::Internal),
+            });
         }
     }
 

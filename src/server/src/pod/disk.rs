@@ -21,12 +21,17 @@ pub(super) fn save(shared: &Arc<Shared>, job: Job, track: TrackId) {
         let draft = shared.tracks.take_draft(track);
         let facts = shared.tracks.with(track, |entry| entry.facts.clone()).flatten();
         let (Some(draft), Some(facts)) = (draft, facts) else {
-            return Err(JobError::new(Failure::Internal, "the upload's draft is no longer there: send it again"));
+            return Err(JobError::new(
+                Failure::Internal,
+                "the upload's draft is no longer there: send it again",
+            ));
         };
         let facts = LibraryFacts {
             // Ownership is the director's and ends with the process; what is kept beyond it is for whoever comes.
             owner: None,
-            created_unix_s: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+            created_unix_s: SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |since| since.as_secs()),
             bpm: facts.bpm,
             key: facts.key,
             time_signature: facts.time_signature,
@@ -80,7 +85,11 @@ fn spawn(
     let shared_there = Arc::clone(shared);
     shared.disk.spawn_fifo(move || {
         let shared = shared_there;
-        job.run(&shared.events, || work(&shared), |refusal| explain(&shared, track, refusal));
+        job.run(
+            &shared.events,
+            || work(&shared),
+            |refusal| explain(&shared, track, refusal),
+        );
     });
 }
 

@@ -61,7 +61,12 @@ fn source_audio(shared: &Shared, track: TrackId) -> Result<Arc<Pcm>, JobError> {
     let audio = match shared.tracks.take_body(track) {
         Some(UploadBody::Pcm(pcm)) => prepare_upload(pcm, shared.seconds_max())?,
         Some(UploadBody::File(file)) => shared.decoded(&file)?,
-        None => return Err(JobError::new(Failure::Internal, "the upload's audio is no longer there: send it again")),
+        None => {
+            return Err(JobError::new(
+                Failure::Internal,
+                "the upload's audio is no longer there: send it again",
+            ));
+        }
     };
     let audio = Arc::new(audio);
     shared.tracks.keep_audio(track, Arc::clone(&audio));
@@ -84,7 +89,10 @@ fn write_draft(shared: &Arc<Shared>, track: TrackId, audio: &Arc<Pcm>) -> Waitin
     let (shared_there, audio) = (Arc::clone(shared), Arc::clone(audio));
     shared.disk.spawn_fifo(move || {
         let _ = sender.send(guarded(|| {
-            let name = shared_there.tracks.with(track, |entry| entry.name_hint.clone()).unwrap_or_default();
+            let name = shared_there
+                .tracks
+                .with(track, |entry| entry.name_hint.clone())
+                .unwrap_or_default();
             let bytes = Library::source_bytes(&audio) + SIDECAR_BYTES_MAX;
             let mut draft = shared_there.library().begin_draft(&name, bytes)?;
             draft.write_source(&audio)?;
@@ -96,7 +104,12 @@ fn write_draft(shared: &Arc<Shared>, track: TrackId, audio: &Arc<Pcm>) -> Waitin
 
 /// The other side always answers, unless its pool is being taken down with the pod.
 fn wait_for<T>(waiting: &Waiting<T>) -> Result<T, JobError> {
-    waiting.recv().unwrap_or_else(|_| Err(JobError::new(Failure::Internal, "the pod is going down: try again in a few seconds")))
+    waiting.recv().unwrap_or_else(|_| {
+        Err(JobError::new(
+            Failure::Internal,
+            "the pod is going down: try again in a few seconds",
+        ))
+    })
 }
 
 fn write_sidecar(shared: &Shared, draft: &mut Draft, prepared: &PreparedSource) -> Result<(), JobError> {
@@ -106,7 +119,10 @@ fn write_sidecar(shared: &Shared, draft: &mut Draft, prepared: &PreparedSource) 
     match draft.write_sidecar(&source_sidecar()?, &shared.sidecar_generator(), &prepared.sidecar) {
         Ok(()) => Ok(()),
         Err(LibraryError::LimitReached { .. }) => {
-            tracing::warn!(bytes = prepared.sidecar.len(), "a sidecar is larger than the room reserved for it: a later swap encodes again");
+            tracing::warn!(
+                bytes = prepared.sidecar.len(),
+                "a sidecar is larger than the room reserved for it: a later swap encodes again"
+            );
             Ok(())
         }
         Err(error) => Err(error.into()),
@@ -115,7 +131,10 @@ fn write_sidecar(shared: &Shared, draft: &mut Draft, prepared: &PreparedSource) 
 
 /// What the client knows of its own audio wins over the analysis.
 fn facts(shared: &Shared, track: TrackId, audio: &Pcm, analysis: &Analysis) -> TrackFacts {
-    let told = shared.tracks.with(track, |entry| entry.told.clone()).unwrap_or_default();
+    let told = shared
+        .tracks
+        .with(track, |entry| entry.told.clone())
+        .unwrap_or_default();
     TrackFacts {
         bpm: analysis.bpm,
         key: told.key.unwrap_or_else(|| analysis.key.to_owned()),

@@ -96,8 +96,13 @@ impl PodHandle {
     /// Leaves what a session's handshake brought; before `SessionAsked`.
     pub fn deposit_session(&self, connection: ConnectionId, deposit: SessionDeposit) {
         if let Some((track, audio)) = &deposit.sent {
-            let told = Told { key: deposit.prompt.key.clone(), time_signature: deposit.prompt.time_signature.clone() };
-            self.shared.tracks.deposit_sent(*track, &deposit.source_name, Arc::clone(audio), told);
+            let told = Told {
+                key: deposit.prompt.key.clone(),
+                time_signature: deposit.prompt.time_signature.clone(),
+            };
+            self.shared
+                .tracks
+                .deposit_sent(*track, &deposit.source_name, Arc::clone(audio), told);
         }
         self.desks().deposit_session(connection, deposit);
     }
@@ -110,8 +115,13 @@ impl PodHandle {
     /// Leaves a swap request; before `SwapAsked`.
     pub fn deposit_swap(&self, connection: ConnectionId, deposit: SwapDeposit) {
         if let Some(audio) = &deposit.sent {
-            let told = Told { key: deposit.key.clone(), time_signature: deposit.time_signature.clone() };
-            self.shared.tracks.deposit_sent(deposit.track, &deposit.source_name, Arc::clone(audio), told);
+            let told = Told {
+                key: deposit.key.clone(),
+                time_signature: deposit.time_signature.clone(),
+            };
+            self.shared
+                .tracks
+                .deposit_sent(deposit.track, &deposit.source_name, Arc::clone(audio), told);
         }
         self.desks().deposit_swap(connection, deposit);
     }
@@ -150,7 +160,11 @@ impl PodHandle {
     /// The mode that a request without `stem_source_mode` means: a fixture is played without stems, anything else is owed them.
     #[must_use]
     pub fn default_mode(&self, track: TrackId) -> Mode {
-        if self.shared.tracks.is_fixture(track) { Mode::Plain } else { Mode::Full }
+        if self.shared.tracks.is_fixture(track) {
+            Mode::Plain
+        } else {
+            Mode::Full
+        }
     }
 
     /// Names of the fixtures, sorted.
@@ -196,7 +210,11 @@ impl PodHandle {
     pub fn metrics(&self) -> Vec<Metric> {
         let mut metrics = self.shared.telemetry.metrics();
         let cache_bytes = self.shared.tracks.cache_bytes() as f64;
-        metrics.push(Metric::gauge("track_cache_bytes", "Bytes of audio and stems in memory.", cache_bytes));
+        metrics.push(Metric::gauge(
+            "track_cache_bytes",
+            "Bytes of audio and stems in memory.",
+            cache_bytes,
+        ));
         metrics
     }
 

@@ -41,11 +41,20 @@ impl JobError {
 
 impl Job {
     pub(super) fn new(id: JobId) -> Self {
-        Self { id, cancel: CancelFlag::new(), after_batch: CancelFlag::new() }
+        Self {
+            id,
+            cancel: CancelFlag::new(),
+            after_batch: CancelFlag::new(),
+        }
     }
 
     /// Runs the job's work and tells how it ended; `explain` keeps the words of a failure before the director hears of it.
-    pub(super) fn run(&self, events: &EventSender, work: impl FnOnce() -> Result<Outcome, JobError>, explain: impl FnOnce(&Refusal)) {
+    pub(super) fn run(
+        &self,
+        events: &EventSender,
+        work: impl FnOnce() -> Result<Outcome, JobError>,
+        explain: impl FnOnce(&Refusal),
+    ) {
         let outcome = match guarded(work) {
             Ok(outcome) => outcome,
             Err(JobError::Cancelled) => Outcome::Cancelled,
@@ -72,7 +81,11 @@ pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, JobError>) -> Result<T
 }
 
 fn panic_message(panic: &(dyn Any + Send)) -> &str {
-    panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("without a message")
 }
 
 impl From<GenerateError> for JobError {
@@ -146,8 +159,13 @@ mod tests {
     fn every_job_ends_exactly_once() {
         assert_eq!(ends_of(|| Ok(Outcome::Done)), [ended(Outcome::Done)]);
         assert_eq!(ends_of(|| Err(JobError::Cancelled)), [ended(Outcome::Cancelled)]);
-        let full = LibraryError::DiskFull { doing: "writing".into() };
-        assert_eq!(ends_of(|| Err(full.into())), [ended(Outcome::Failed(Failure::DiskFull))]);
+        let full = LibraryError::DiskFull {
+            doing: "writing".into(),
+        };
+        assert_eq!(
+            ends_of(|| Err(full.into())),
+            [ended(Outcome::Failed(Failure::DiskFull))]
+        );
     }
 
     #[test]
@@ -158,7 +176,10 @@ mod tests {
     #[test]
     fn a_lost_device_is_told_before_the_jobs_end() {
         let lost = || Err(JobError::Failed(Refusal::plain(Failure::DeviceLost)));
-        assert_eq!(ends_of(lost), [Event::DeviceLost, ended(Outcome::Failed(Failure::DeviceLost))]);
+        assert_eq!(
+            ends_of(lost),
+            [Event::DeviceLost, ended(Outcome::Failed(Failure::DeviceLost))]
+        );
     }
 
     #[test]

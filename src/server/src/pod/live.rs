@@ -33,9 +33,19 @@ const PATIENCE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) enum LiveOrder {
     /// Build the session's stream.
-    Open { job: Job, connection: ConnectionId, track: TrackId, mode: Mode },
+    Open {
+        job: Job,
+        connection: ConnectionId,
+        track: TrackId,
+        mode: Mode,
+    },
     /// Give it another source.
-    Swap { job: Job, connection: ConnectionId, track: TrackId, mode: Mode },
+    Swap {
+        job: Job,
+        connection: ConnectionId,
+        track: TrackId,
+        mode: Mode,
+    },
     /// Encode the newest prompt.
     Prompt { job: Job, connection: ConnectionId },
     /// Free the stream.
@@ -110,7 +120,13 @@ pub(super) struct Live {
 impl Live {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         let line = shared.live.clone();
-        Self { shared, line, session: None, tick: CancelFlag::new(), started: Instant::now() }
+        Self {
+            shared,
+            line,
+            session: None,
+            tick: CancelFlag::new(),
+            started: Instant::now(),
+        }
     }
 
     /// Runs until the line is closed.
@@ -140,13 +156,31 @@ impl Live {
             move |refusal: &super::outbox::Refusal| shared.desks.explain(connection, refusal.clone())
         };
         match order {
-            LiveOrder::Open { job, connection, track, mode } => {
+            LiveOrder::Open {
+                job,
+                connection,
+                track,
+                mode,
+            } => {
                 let explain = explain(connection);
-                job.run(&shared.events, || self.open(connection, track, mode, &job.cancel), explain);
+                job.run(
+                    &shared.events,
+                    || self.open(connection, track, mode, &job.cancel),
+                    explain,
+                );
             }
-            LiveOrder::Swap { job, connection, track, mode } => {
+            LiveOrder::Swap {
+                job,
+                connection,
+                track,
+                mode,
+            } => {
                 let explain = explain(connection);
-                job.run(&shared.events, || self.swap(connection, track, mode, &job.cancel), explain);
+                job.run(
+                    &shared.events,
+                    || self.swap(connection, track, mode, &job.cancel),
+                    explain,
+                );
             }
             LiveOrder::Prompt { job, connection } => {
                 let explain = explain(connection);
@@ -175,7 +209,10 @@ impl Live {
         if let Some(session) = &mut self.session {
             session.take_params(now);
             if session.wakes_up(now) {
-                self.shared.events.tell_blocking(Event::Playing { connection: session.connection, wanted: true });
+                self.shared.events.tell_blocking(Event::Playing {
+                    connection: session.connection,
+                    wanted: true,
+                });
             }
         }
     }
@@ -193,7 +230,10 @@ impl Live {
             Action::Wait(until) => until.saturating_sub(now).min(PATIENCE),
             Action::Rest => {
                 if session.falls_asleep() {
-                    self.shared.events.tell_blocking(Event::Playing { connection: session.connection, wanted: false });
+                    self.shared.events.tell_blocking(Event::Playing {
+                        connection: session.connection,
+                        wanted: false,
+                    });
                 }
                 PATIENCE
             }
@@ -204,7 +244,10 @@ impl Live {
                     Ok(session.play(action, &self.tick)?)
                 });
                 if let Some(refusal) = session.judge(played) {
-                    self.shared.events.tell_blocking(Event::Playing { connection: session.connection, wanted: false });
+                    self.shared.events.tell_blocking(Event::Playing {
+                        connection: session.connection,
+                        wanted: false,
+                    });
                     self.shared.desks.send(session.connection, Outgoing::Refuse(refusal));
                 }
                 Duration::ZERO
@@ -216,7 +259,13 @@ impl Live {
         patience
     }
 
-    fn open(&mut self, connection: ConnectionId, track: TrackId, mode: Mode, cancel: &CancelFlag) -> Result<Outcome, JobError> {
+    fn open(
+        &mut self,
+        connection: ConnectionId,
+        track: TrackId,
+        mode: Mode,
+        cancel: &CancelFlag,
+    ) -> Result<Outcome, JobError> {
         let deposit = self.shared.desks.session(connection).ok_or(JobError::Cancelled)?;
         let shared = Arc::clone(&self.shared);
         let _room = shared.room_for(Work::OpenStream)?;
@@ -232,11 +281,25 @@ impl Live {
         }
         self.shared.desks.set_tags_applied(connection, prompt.tags.clone());
         let playback = self.playback(connection, &source);
-        self.session = Some(LiveSession::new(connection, self.now(), stream, (track, source), prompt, playback, params));
+        self.session = Some(LiveSession::new(
+            connection,
+            self.now(),
+            stream,
+            (track, source),
+            prompt,
+            playback,
+            params,
+        ));
         Ok(Outcome::Done)
     }
 
-    fn swap(&mut self, connection: ConnectionId, track: TrackId, mode: Mode, cancel: &CancelFlag) -> Result<Outcome, JobError> {
+    fn swap(
+        &mut self,
+        connection: ConnectionId,
+        track: TrackId,
+        mode: Mode,
+        cancel: &CancelFlag,
+    ) -> Result<Outcome, JobError> {
         let shared = Arc::clone(&self.shared);
         let _room = shared.room_for(Work::OpenStream)?;
         let source = shared.prepared_of(track, Part::from(mode), cancel)?;
@@ -248,7 +311,15 @@ impl Live {
             let before = session.prompt().clone();
             let tags = tags.unwrap_or_else(|| before.tags.clone());
             // What was said of the old source's key says nothing of the new one's.
-            self.prompt_for(track, Prompt { tags, key: None, time_signature: None, ..before })
+            self.prompt_for(
+                track,
+                Prompt {
+                    tags,
+                    key: None,
+                    time_signature: None,
+                    ..before
+                },
+            )
         };
         let conditioning = self.shared.generator.encode_prompt(&prompt, &source, cancel)?;
         if cancel.is_raised() {
@@ -256,7 +327,8 @@ impl Live {
         }
         self.shared.desks.set_tags_applied(connection, prompt.tags.clone());
         let playback = self.playback(connection, &source);
-        self.session_of(connection)?.swap((track, source), conditioning, prompt, playback, now);
+        self.session_of(connection)?
+            .swap((track, source), conditioning, prompt, playback, now);
         Ok(Outcome::Done)
     }
 
@@ -270,7 +342,11 @@ impl Live {
         let session = self.session_of(connection)?;
         let (track, source) = session.source();
         let prompt = self.prompt_for(track, asked.clone());
-        let conditioning = self.shared.generator.encode_prompt(&prompt, &source, cancel).map_err(JobError::from);
+        let conditioning = self
+            .shared
+            .generator
+            .encode_prompt(&prompt, &source, cancel)
+            .map_err(JobError::from);
         let conditioning = conditioning.inspect_err(|error| {
             if *error == JobError::Cancelled {
                 self.shared.desks.return_prompt(connection, asked);
@@ -283,7 +359,10 @@ impl Live {
 
     /// The stream's session; gone only if the connection's stream was closed before its job came.
     fn session_of(&mut self, connection: ConnectionId) -> Result<&mut LiveSession, JobError> {
-        self.session.as_mut().filter(|session| session.connection == connection).ok_or(JobError::Cancelled)
+        self.session
+            .as_mut()
+            .filter(|session| session.connection == connection)
+            .ok_or(JobError::Cancelled)
     }
 
     /// Fills in what is known of the track where the client said nothing else.
@@ -308,7 +387,10 @@ impl Live {
 
 /// Stems that are there are sent right behind the initial buffer, so they are read before the source is announced.
 fn preload_stems(shared: &Shared, track: TrackId) {
-    let ready = shared.tracks.with(track, |entry| entry.stems_state == StemsState::Ready).unwrap_or(false);
+    let ready = shared
+        .tracks
+        .with(track, |entry| entry.stems_state == StemsState::Ready)
+        .unwrap_or(false);
     if ready && let Err(error) = shared.stems_of(track) {
         tracing::warn!(%track, ?error, "stems could not be read: the track plays without");
     }

@@ -8,7 +8,8 @@ use std::{
 use greenroom_audio::SAMPLE_RATE;
 use greenroom_director::{ConnectionId, TrackId};
 use greenroom_generator::{
-    Action, Conditioning, GenerateError, Knobs, LiveStream, Player, PlayerSettings, PreparedSource, Prompt, Slice, Window,
+    Action, Conditioning, GenerateError, Knobs, LiveStream, Player, PlayerSettings, PreparedSource, Prompt, Slice,
+    Window,
 };
 use greenroom_sync::{CancelFlag, Latest};
 
@@ -121,7 +122,8 @@ impl LiveSession {
         match command {
             SessionCommand::LoopBand(band) => {
                 let frame = |seconds: f64| (seconds.max(0.0) * f64::from(SAMPLE_RATE)) as u64;
-                self.player.loop_band(now, band.map(|(start, end)| (frame(start), frame(end))));
+                self.player
+                    .loop_band(now, band.map(|(start, end)| (frame(start), frame(end))));
             }
             SessionCommand::PromptBlend(blend) => {
                 self.stream.set_prompt_blend(blend);
@@ -138,16 +140,23 @@ impl LiveSession {
             }
             SessionCommand::Lora => shared.desks.send(self.connection, announce::lora_catalog()),
             SessionCommand::Reference { kind, .. } => {
-                shared.desks.send(self.connection, announce::reference_failed(kind, shared.generator.description()));
+                shared.desks.send(
+                    self.connection,
+                    announce::reference_failed(kind, shared.generator.description()),
+                );
             }
-            SessionCommand::ClearReference(kind) => shared.desks.send(self.connection, announce::reference_cleared(kind)),
+            SessionCommand::ClearReference(kind) => {
+                shared.desks.send(self.connection, announce::reference_cleared(kind))
+            }
         }
     }
 
     /// What is to be done now.
     pub(super) fn next(&mut self, now: Duration) -> Action {
         let action = self.player.next(now);
-        self.playback.playhead_frame.store(self.player.playhead_frame(), Ordering::Relaxed);
+        self.playback
+            .playhead_frame
+            .store(self.player.playhead_frame(), Ordering::Relaxed);
         action
     }
 
@@ -217,9 +226,11 @@ impl LiveSession {
         }
         // Only once all of it is there: a slice is heard whole or not at all.
         for (window, sound) in slice.windows.iter().zip(&sounds) {
-            self.playback.slices.write(window.start as usize, window.frames, |region| {
-                Window { start: 0, ..*window }.lay_into(region, channels, sound);
-            });
+            self.playback
+                .slices
+                .write(window.start as usize, window.frames, |region| {
+                    Window { start: 0, ..*window }.lay_into(region, channels, sound);
+                });
         }
         Ok(())
     }

@@ -18,14 +18,13 @@ mod handle;
 mod job;
 mod live;
 mod live_session;
+mod needs;
 pub mod outbox;
 mod recovered;
 mod shared;
 mod shelf;
 mod stage_lane;
 mod telemetry;
-#[cfg(test)]
-mod tests;
 mod threads;
 mod tracks;
 mod work;
@@ -46,6 +45,7 @@ use tokio::sync::oneshot;
 pub use deposit::{Params, SessionCommand, SessionDeposit, SwapDeposit, UploadBody, UploadDeposit, Wants};
 pub use events::TellError;
 pub use handle::PodHandle;
+pub use needs::needs;
 pub use outbox::{Echo, Ending, Frame, Inbox, Outgoing, Playback, Refusal};
 pub use telemetry::Metric;
 pub use threads::ThreadSettings;
@@ -119,7 +119,10 @@ impl Pod {
             library: config.library,
             cache_bytes_max: config.cache_bytes_max,
         }));
-        let lanes = Lanes { work: mailbox(LANE_ORDERS_MAX), stage: mailbox(LANE_ORDERS_MAX) };
+        let lanes = Lanes {
+            work: mailbox(LANE_ORDERS_MAX),
+            stage: mailbox(LANE_ORDERS_MAX),
+        };
         let found = recovered::tracks(&shared);
 
         let live = Live::new(Arc::clone(&shared));
@@ -133,7 +136,10 @@ impl Pod {
         let (exit_sender, exit) = oneshot::channel();
         let driver = Driver::new(plan, Arc::clone(&shared), lanes, exit_sender);
         threads::spawn("director", move || driver.run(&runtime, &mut told, found))?;
-        Ok(Self { handle: PodHandle::new(shared), exit })
+        Ok(Self {
+            handle: PodHandle::new(shared),
+            exit,
+        })
     }
 
     /// What sockets and routes talk to.
@@ -153,7 +159,10 @@ impl ThreadSettings {
     #[must_use]
     pub fn of_this_machine() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        Self { signal: cores.saturating_sub(1).max(1), ..Self::default() }
+        Self {
+            signal: cores.saturating_sub(1).max(1),
+            ..Self::default()
+        }
     }
 }
 

@@ -58,13 +58,19 @@ impl Refusal {
     /// A refusal that says no more than its code does.
     #[must_use]
     pub fn plain(failure: Failure) -> Self {
-        Self { failure, message: explanation(failure).to_owned() }
+        Self {
+            failure,
+            message: explanation(failure).to_owned(),
+        }
     }
 
     /// A refusal with its own words.
     #[must_use]
     pub fn new(failure: Failure, message: impl Into<String>) -> Self {
-        Self { failure, message: message.into() }
+        Self {
+            failure,
+            message: message.into(),
+        }
     }
 
     /// The code on the wire (§3).
@@ -80,9 +86,13 @@ const fn explanation(failure: Failure) -> &'static str {
         Failure::BadAudio => "the audio cannot be used: send finite 48 kHz PCM, or an mp3, flac, ogg, m4a or wav file",
         Failure::TooLong => "the audio is too long: send at most 20 minutes",
         Failure::TooShort => "the audio is too short: send at least one second",
-        Failure::OutOfMemory => "memory ran out, even after everything that could be given back was: try a shorter clip",
+        Failure::OutOfMemory => {
+            "memory ran out, even after everything that could be given back was: try a shorter clip"
+        }
         Failure::Busy => "the pod has too much to do at once: try again in a few seconds",
-        Failure::DiskFull => "the disk or the limit of the library is full: remove tracks, or ask the pod's operator for room",
+        Failure::DiskFull => {
+            "the disk or the limit of the library is full: remove tracks, or ask the pod's operator for room"
+        }
         Failure::DeviceLost => "the device failed and the pod starts anew: connect again in a few seconds",
         Failure::Superseded => "a newer request took its place",
         Failure::StemExtractFailed => "the stems could not be made: play the full track",
@@ -173,7 +183,9 @@ pub struct Inbox {
 
 impl Drop for Inbox {
     fn drop(&mut self) {
-        self.events.tell_surely(Event::ConnectionGone { connection: self.connection });
+        self.events.tell_surely(Event::ConnectionGone {
+            connection: self.connection,
+        });
     }
 }
 
@@ -181,7 +193,15 @@ impl Drop for Inbox {
 pub(super) fn channel(connection: ConnectionId, events: EventSender) -> (Outbox, Inbox) {
     let (outgoing, queue) = mpsc::channel(OUTGOING_MAX);
     let (ending, ending_seen) = watch::channel(Ending::Open);
-    (Outbox { outgoing, ending }, Inbox { connection, outgoing: queue, ending: ending_seen, events })
+    (
+        Outbox { outgoing, ending },
+        Inbox {
+            connection,
+            outgoing: queue,
+            ending: ending_seen,
+            events,
+        },
+    )
 }
 
 impl Outbox {
@@ -190,7 +210,10 @@ impl Outbox {
         match self.outgoing.try_send(outgoing) {
             Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => {}
             Err(mpsc::error::TrySendError::Full(_)) => {
-                tracing::warn!(queued = OUTGOING_MAX, "a client reads nothing of what it is told: its socket is dropped");
+                tracing::warn!(
+                    queued = OUTGOING_MAX,
+                    "a client reads nothing of what it is told: its socket is dropped"
+                );
                 self.end(Ending::Force);
             }
         }
@@ -199,7 +222,10 @@ impl Outbox {
     /// Ends the connection; what is more urgent replaces what is less.
     pub(super) fn end(&self, ending: Ending) {
         self.ending.send_if_modified(|current| {
-            let replaced = matches!((*current, ending), (Ending::Open, _) | (Ending::Close(_), Ending::Force));
+            let replaced = matches!(
+                (*current, ending),
+                (Ending::Open, _) | (Ending::Close(_), Ending::Force)
+            );
             if replaced {
                 *current = ending;
             }

@@ -22,15 +22,29 @@ pub(super) fn tracks(shared: &Shared) -> Vec<Event> {
         match &fixture.content {
             FixtureContent::Track(manifest) => {
                 let stems = stems_of(manifest);
-                let found = if stems == StemsState::Ready { Found::FixtureWithStems } else { Found::Fixture };
+                let found = if stems == StemsState::Ready {
+                    Found::FixtureWithStems
+                } else {
+                    Found::Fixture
+                };
                 // A fixture's stems are made when somebody wants them, not owed.
-                let stems = if stems == StemsState::Ready { stems } else { StemsState::Absent };
+                let stems = if stems == StemsState::Ready {
+                    stems
+                } else {
+                    StemsState::Absent
+                };
                 let origin = Origin::Fixture(fixture.id);
-                find(Entry::found(fixture.name.clone(), origin, Some(facts_of(manifest)), stems), found);
+                find(
+                    Entry::found(fixture.name.clone(), origin, Some(facts_of(manifest)), stems),
+                    found,
+                );
             }
             FixtureContent::AudioFile { .. } => {
                 let origin = Origin::FixtureFile(fixture.id);
-                find(Entry::found(fixture.name.clone(), origin, None, StemsState::Absent), Found::Fixture);
+                find(
+                    Entry::found(fixture.name.clone(), origin, None, StemsState::Absent),
+                    Found::Fixture,
+                );
             }
         }
     }
@@ -41,7 +55,15 @@ pub(super) fn tracks(shared: &Shared) -> Vec<Event> {
             StemsOnDisk::Failed { .. } => Found::UploadWithoutStems,
         };
         let (facts, stems) = (facts_of(&track.manifest), stems_of(&track.manifest));
-        find(Entry::found(track.manifest.name.clone(), Origin::Upload(track.id), Some(facts), stems), found);
+        find(
+            Entry::found(
+                track.manifest.name.clone(),
+                Origin::Upload(track.id),
+                Some(facts),
+                stems,
+            ),
+            found,
+        );
     }
     events
 }
@@ -59,7 +81,11 @@ fn facts_of(manifest: &Manifest) -> TrackFacts {
 
 fn stems_of(manifest: &Manifest) -> StemsState {
     match &manifest.stems {
-        StemsOnDisk::Owed => StemsState::Pending { phase: StemsPhase::Queued, done: 0, total: 0 },
+        StemsOnDisk::Owed => StemsState::Pending {
+            phase: StemsPhase::Queued,
+            done: 0,
+            total: 0,
+        },
         StemsOnDisk::Ready { .. } => StemsState::Ready,
         StemsOnDisk::Failed { reason } => StemsState::Failed(Refusal::new(Failure::StemExtractFailed, reason.clone())),
     }

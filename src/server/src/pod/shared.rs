@@ -123,7 +123,9 @@ impl Shared {
 
     /// The WAV file of a listed track, read on the disk's pool.
     pub(super) async fn audio_file(self: &Arc<Self>, name: &str) -> Result<Option<Bytes>, Refusal> {
-        let Some(track) = self.tracks.find(name) else { return Ok(None) };
+        let Some(track) = self.tracks.find(name) else {
+            return Ok(None);
+        };
         let (answer, read) = tokio::sync::oneshot::channel();
         let shared = Arc::clone(self);
         self.disk.spawn_fifo(move || {

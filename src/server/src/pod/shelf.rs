@@ -38,23 +38,36 @@ impl Shared {
             return Ok(stems);
         }
         let (Origin::Upload(id) | Origin::Fixture(id)) = self.origin_of(track)? else {
-            return Err(JobError::new(Failure::StemExtractFailed, "this track has no stems: play the full track"));
+            return Err(JobError::new(
+                Failure::StemExtractFailed,
+                "this track has no stems: play the full track",
+            ));
         };
         let (vocals, instruments) = self.reader(id)?.read_stems()?;
-        let stems = StemPair { vocals: Arc::new(vocals), instruments: Arc::new(instruments) };
+        let stems = StemPair {
+            vocals: Arc::new(vocals),
+            instruments: Arc::new(instruments),
+        };
         self.tracks.keep_stems(track, stems.clone());
         Ok(stems)
     }
 
     /// A part of a track as the generator wants it: remembered, read from its sidecar, or prepared now.
-    pub(super) fn prepared_of(&self, track: TrackId, part: Part, cancel: &CancelFlag) -> Result<PreparedSource, JobError> {
+    pub(super) fn prepared_of(
+        &self,
+        track: TrackId,
+        part: Part,
+        cancel: &CancelFlag,
+    ) -> Result<PreparedSource, JobError> {
         if let Some(prepared) = self.tracks.prepared(track, part) {
             return Ok(prepared);
         }
         let prepared = match part {
             Part::Whole => self.prepare_whole(track, cancel)?,
             Part::Vocals => self.generator.prepare_source(self.stems_of(track)?.vocals, cancel)?,
-            Part::Instruments => self.generator.prepare_source(self.stems_of(track)?.instruments, cancel)?,
+            Part::Instruments => self
+                .generator
+                .prepare_source(self.stems_of(track)?.instruments, cancel)?,
         };
         self.tracks.keep_prepared(track, part, prepared.clone());
         Ok(prepared)
@@ -75,7 +88,10 @@ impl Shared {
         let (Origin::Upload(id) | Origin::Fixture(id)) = self.origin_of(track)? else {
             return Ok(None);
         };
-        match self.reader(id)?.read_sidecar(&source_sidecar()?, &self.sidecar_generator()) {
+        match self
+            .reader(id)?
+            .read_sidecar(&source_sidecar()?, &self.sidecar_generator())
+        {
             Ok(sidecar) => Ok(sidecar),
             // What is damaged is best computed anew.
             Err(LibraryError::Damaged { reason, .. }) => {
@@ -89,7 +105,10 @@ impl Shared {
     /// Who made the sidecars that this pod can read.
     pub(super) fn sidecar_generator(&self) -> SidecarGenerator {
         let description = self.generator.description();
-        SidecarGenerator { name: description.name.to_owned(), version: description.checkpoint.clone() }
+        SidecarGenerator {
+            name: description.name.to_owned(),
+            version: description.checkpoint.clone(),
+        }
     }
 
     /// Reads a track's files, on any thread.
@@ -127,7 +146,10 @@ impl Shared {
     /// A compressed file as a source.
     pub(super) fn decoded(&self, file: &[u8]) -> Result<Pcm, JobError> {
         // A second more than is kept: the cut is made after resampling.
-        let limits = DecodeLimits { kept_seconds_max: self.seconds_max() + 1.0, ..DecodeLimits::default() };
+        let limits = DecodeLimits {
+            kept_seconds_max: self.seconds_max() + 1.0,
+            ..DecodeLimits::default()
+        };
         Ok(prepare_upload(decode(file, &limits)?.pcm, self.seconds_max())?)
     }
 }
@@ -146,5 +168,8 @@ pub(super) fn seconds(frames: usize) -> f64 {
 }
 
 fn gone() -> JobError {
-    JobError::new(Failure::Internal, "the track is no longer there: upload it again, or choose another")
+    JobError::new(
+        Failure::Internal,
+        "the track is no longer there: upload it again, or choose another",
+    )
 }

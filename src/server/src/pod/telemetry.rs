@@ -25,15 +25,33 @@ pub struct Metric {
 
 impl Metric {
     pub(super) fn gauge(name: &'static str, help: &'static str, value: f64) -> Self {
-        Self { name, help, is_counter: false, labels: Vec::new(), value }
+        Self {
+            name,
+            help,
+            is_counter: false,
+            labels: Vec::new(),
+            value,
+        }
     }
 
     fn counter(name: &'static str, help: &'static str, value: u64) -> Self {
-        Self { name, help, is_counter: true, labels: Vec::new(), value: value as f64 }
+        Self {
+            name,
+            help,
+            is_counter: true,
+            labels: Vec::new(),
+            value: value as f64,
+        }
     }
 
     fn labelled(self, labels: &[(&'static str, &str)]) -> Self {
-        Self { labels: labels.iter().map(|(name, value)| (*name, (*value).to_owned())).collect(), ..self }
+        Self {
+            labels: labels
+                .iter()
+                .map(|(name, value)| (*name, (*value).to_owned()))
+                .collect(),
+            ..self
+        }
     }
 }
 
@@ -96,7 +114,9 @@ impl Telemetry {
             ended: BTreeMap::new(),
             live: false,
         };
-        Self { state: Mutex::new(state) }
+        Self {
+            state: Mutex::new(state),
+        }
     }
 
     pub(super) fn set_director(&self, counters: Counters) {
@@ -137,7 +157,11 @@ impl Telemetry {
 
     /// Where every group of the pod is.
     pub(super) fn phases(&self) -> Vec<(Group, Phase)> {
-        self.lock().phases.iter().map(|(group, phase)| (*group, *phase)).collect()
+        self.lock()
+            .phases
+            .iter()
+            .map(|(group, phase)| (*group, *phase))
+            .collect()
     }
 
     /// The newest phase of a rip's turn, if there was one.
@@ -149,9 +173,21 @@ impl Telemetry {
     pub(super) fn metrics(&self) -> Vec<Metric> {
         let state = self.lock();
         let mut metrics = vec![
-            Metric::counter("director_events_total", "Events that the director handled.", state.director.events),
-            Metric::counter("director_stale_events_total", "Events about something that was gone.", state.director.stale),
-            Metric::gauge("session_live", "Whether a session has the seat.", f64::from(u8::from(state.live))),
+            Metric::counter(
+                "director_events_total",
+                "Events that the director handled.",
+                state.director.events,
+            ),
+            Metric::counter(
+                "director_stale_events_total",
+                "Events about something that was gone.",
+                state.director.stale,
+            ),
+            Metric::gauge(
+                "session_live",
+                "Whether a session has the seat.",
+                f64::from(u8::from(state.live)),
+            ),
         ];
         for (task, count) in &state.started {
             metrics.push(Metric::counter("jobs_started_total", "Jobs started.", *count).labelled(&[("task", task)]));
@@ -182,11 +218,15 @@ impl State {
             (Group::Separator, Phase::Restoring) if between => vec![VramPhase::Before],
             (Group::Separator, Phase::Resident) => vec![VramPhase::Loaded],
             // Without eager groups there is nothing to bring back.
-            (Group::Separator, Phase::Parked) if self.eager().next().is_none() => vec![VramPhase::Released, VramPhase::Restored],
+            (Group::Separator, Phase::Parked) if self.eager().next().is_none() => {
+                vec![VramPhase::Released, VramPhase::Restored]
+            }
             (Group::Separator, Phase::Parked) => vec![VramPhase::Released],
             (Group::Separator, _) => Vec::new(),
             (_, Phase::Parking) if between => vec![VramPhase::Before],
-            (_, Phase::Parked) if self.vram == Some(VramPhase::Before) && self.eager_are(Phase::Parked) => vec![VramPhase::Parked],
+            (_, Phase::Parked) if self.vram == Some(VramPhase::Before) && self.eager_are(Phase::Parked) => {
+                vec![VramPhase::Parked]
+            }
             // Groups that made room for each other come back without a rip in between: that, too, ends a turn.
             (_, Phase::Resident) if !between && self.eager_are(Phase::Resident) => vec![VramPhase::Restored],
             _ => Vec::new(),
@@ -298,8 +338,13 @@ mod tests {
             (separator, Phase::Restoring),
             (separator, Phase::Resident),
         ];
-        assert_eq!(walk(&telemetry, &coming), [VramPhase::Before, VramPhase::Parked, VramPhase::Loaded]);
-        let rip = Task::Rip { track: greenroom_director::TrackId(1) };
+        assert_eq!(
+            walk(&telemetry, &coming),
+            [VramPhase::Before, VramPhase::Parked, VramPhase::Loaded]
+        );
+        let rip = Task::Rip {
+            track: greenroom_director::TrackId(1),
+        };
         telemetry.job_ended(rip, Outcome::Done, Reading::default);
         assert_eq!(telemetry.vram_phase(), Some(VramPhase::Separated));
         let going = [
@@ -316,6 +361,12 @@ mod tests {
     #[test]
     fn booting_is_no_turn_of_a_rip() {
         let telemetry = Telemetry::new(&plan(&[Group::Dit, Group::Separator]));
-        assert_eq!(walk(&telemetry, &[(Group::Dit, Phase::Restoring), (Group::Dit, Phase::Resident)]), []);
+        assert_eq!(
+            walk(
+                &telemetry,
+                &[(Group::Dit, Phase::Restoring), (Group::Dit, Phase::Resident)]
+            ),
+            []
+        );
     }
 }

@@ -16,7 +16,11 @@ pub struct ThreadSettings {
 
 impl Default for ThreadSettings {
     fn default() -> Self {
-        Self { signal: 1, signal_niceness: 5, disk: 3 }
+        Self {
+            signal: 1,
+            signal_niceness: 5,
+            disk: 3,
+        }
     }
 }
 
@@ -31,7 +35,10 @@ impl ThreadSettings {
     }
 
     pub(super) fn disk_pool(self) -> Result<rayon::ThreadPool, rayon::ThreadPoolBuildError> {
-        rayon::ThreadPoolBuilder::new().num_threads(self.disk.max(1)).thread_name(|number| format!("disk-{number}")).build()
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(self.disk.max(1))
+            .thread_name(|number| format!("disk-{number}"))
+            .build()
     }
 }
 

@@ -175,7 +175,12 @@ impl Entry {
 
     /// A track that the disk had at boot.
     pub(super) fn found(name: String, origin: Origin, facts: Option<TrackFacts>, stems: StemsState) -> Self {
-        Self { listed: true, facts, stems_state: stems, ..Self::new(Some(name), origin) }
+        Self {
+            listed: true,
+            facts,
+            stems_state: stems,
+            ..Self::new(Some(name), origin)
+        }
     }
 
     fn is_fixture(&self) -> bool {
@@ -194,7 +199,10 @@ impl Entry {
     /// Bytes that dropping this from memory would give back, the shared audio counted once.
     fn bytes(&self) -> usize {
         let audio = self.audio.as_deref().map_or(0, pcm_bytes);
-        let stems = self.stems.as_ref().map_or(0, |stems| pcm_bytes(&stems.vocals) + pcm_bytes(&stems.instruments));
+        let stems = self
+            .stems
+            .as_ref()
+            .map_or(0, |stems| pcm_bytes(&stems.vocals) + pcm_bytes(&stems.instruments));
         audio + stems
     }
 
@@ -215,7 +223,11 @@ fn pcm_bytes(pcm: &Pcm) -> usize {
 
 impl Tracks {
     pub(super) fn new(cache_bytes_max: usize) -> Self {
-        Self { table: Mutex::default(), next: AtomicU64::new(1), cache_bytes_max }
+        Self {
+            table: Mutex::default(),
+            next: AtomicU64::new(1),
+            cache_bytes_max,
+        }
     }
 
     pub(super) fn new_track(&self) -> TrackId {
@@ -228,15 +240,29 @@ impl Tracks {
 
     /// An upload whose body is here.
     pub(super) fn deposit_upload(&self, track: TrackId, deposit: UploadDeposit) {
-        let UploadDeposit { name, key, time_signature, body } = deposit;
+        let UploadDeposit {
+            name,
+            key,
+            time_signature,
+            body,
+        } = deposit;
         let told = Told { key, time_signature };
-        let entry = Entry { told, name_hint: name, body: Some(body), ..Entry::new(None, Origin::Memory) };
+        let entry = Entry {
+            told,
+            name_hint: name,
+            body: Some(body),
+            ..Entry::new(None, Origin::Memory)
+        };
         self.insert(track, entry);
     }
 
     /// Audio that came with a session or swap, already admitted.
     pub(super) fn deposit_sent(&self, track: TrackId, name: &str, audio: Arc<Pcm>, told: Told) {
-        let entry = Entry { told, audio: Some(audio), ..Entry::new(Some(name.to_owned()), Origin::Memory) };
+        let entry = Entry {
+            told,
+            audio: Some(audio),
+            ..Entry::new(Some(name.to_owned()), Origin::Memory)
+        };
         self.insert(track, entry);
     }
 
@@ -345,7 +371,11 @@ impl Tracks {
 
     pub(super) fn find(&self, name: &str) -> Option<TrackId> {
         let table = self.lock();
-        table.entries.iter().find(|(_, entry)| entry.listed && entry.name.as_deref() == Some(name)).map(|(track, _)| *track)
+        table
+            .entries
+            .iter()
+            .find(|(_, entry)| entry.listed && entry.name.as_deref() == Some(name))
+            .map(|(track, _)| *track)
     }
 
     pub(super) fn view(&self, name: &str) -> Option<TrackView> {
@@ -366,7 +396,10 @@ impl Tracks {
     /// Names of the listed fixtures or uploads, sorted.
     pub(super) fn names(&self, fixtures: bool) -> Vec<String> {
         let table = self.lock();
-        let listed = table.entries.values().filter(|entry| entry.listed && entry.is_fixture() == fixtures);
+        let listed = table
+            .entries
+            .values()
+            .filter(|entry| entry.listed && entry.is_fixture() == fixtures);
         let mut names: Vec<String> = listed.filter_map(|entry| entry.name.clone()).collect();
         names.sort();
         names
@@ -410,7 +443,11 @@ impl Tracks {
         if let Some(entry) = table.entries.get_mut(&just_kept) {
             entry.used = uses;
         }
-        let mut order: Vec<(u64, TrackId)> = table.entries.iter().map(|(track, entry)| (entry.used, *track)).collect();
+        let mut order: Vec<(u64, TrackId)> = table
+            .entries
+            .iter()
+            .map(|(track, entry)| (entry.used, *track))
+            .collect();
         order.sort_unstable();
         let mut bytes: usize = table.entries.values().map(Entry::bytes).sum();
         for (_, track) in order {

@@ -18,7 +18,12 @@ use super::{
 #[derive(Debug)]
 pub(super) enum WorkOrder {
     /// Phase 1.
-    Encode { job: Job, track: TrackId, connection: ConnectionId, nameless: bool },
+    Encode {
+        job: Job,
+        track: TrackId,
+        connection: ConnectionId,
+        nameless: bool,
+    },
     /// A turn of a rip.
     Rip { job: Job, track: TrackId },
     /// The track is gone, and so is what its rip had done.
@@ -30,9 +35,16 @@ pub(super) fn run(shared: &Arc<Shared>, orders: &Mailbox<WorkOrder>) {
     let mut rips = Rips::default();
     while let Some(order) = PATIENCE.next(orders) {
         match order {
-            WorkOrder::Encode { job, track, connection, nameless } => {
+            WorkOrder::Encode {
+                job,
+                track,
+                connection,
+                nameless,
+            } => {
                 let work = || encode(shared, track, connection, nameless, &job.cancel);
-                job.run(&shared.events, work, |refusal| shared.desks.explain(connection, refusal.clone()));
+                job.run(&shared.events, work, |refusal| {
+                    shared.desks.explain(connection, refusal.clone())
+                });
             }
             WorkOrder::Rip { job, track } => {
                 let turn = || rips.turn(shared, &job, track);
@@ -77,10 +89,17 @@ impl Rips {
             }
         }
         let Stems { vocals, instruments } = shared.signal.install(|| rip.finish())?;
-        let stems = StemPair { vocals: Arc::new(vocals), instruments: Arc::new(instruments) };
+        let stems = StemPair {
+            vocals: Arc::new(vocals),
+            instruments: Arc::new(instruments),
+        };
         shared.tracks.keep_stems(track, stems);
         let state = match shared.tracks.with(track, |entry| entry.origin) {
-            Some(Origin::Upload(_)) => StemsState::Pending { phase: StemsPhase::Saving, done, total },
+            Some(Origin::Upload(_)) => StemsState::Pending {
+                phase: StemsPhase::Saving,
+                done,
+                total,
+            },
             _ => StemsState::Ready,
         };
         shared.tracks.set_stems_state(track, state);
@@ -94,19 +113,35 @@ impl Rips {
 
 fn begin(shared: &Shared, track: TrackId) -> Result<Box<dyn Rip>, JobError> {
     let Some(separator) = &shared.separator else {
-        return Err(JobError::new(Failure::StemExtractFailed, "this pod has no separator: play the full track"));
+        return Err(JobError::new(
+            Failure::StemExtractFailed,
+            "this pod has no separator: play the full track",
+        ));
     };
     Ok(separator.begin(shared.audio_of(track)?)?)
 }
 
 fn tell_progress(shared: &Shared, job: &Job, track: TrackId, done: u32, total: u32) {
-    shared.tracks.set_stems_state(track, StemsState::Pending { phase: StemsPhase::Ripping, done, total });
-    shared.events.tell_blocking(Event::RipProgress { job: job.id, done, total });
+    shared.tracks.set_stems_state(
+        track,
+        StemsState::Pending {
+            phase: StemsPhase::Ripping,
+            done,
+            total,
+        },
+    );
+    shared.events.tell_blocking(Event::RipProgress {
+        job: job.id,
+        done,
+        total,
+    });
 }
 
 /// Remembers why, also on disk: the next boot must not try again.
 fn rip_failed(shared: &Arc<Shared>, track: TrackId, refusal: &Refusal) {
-    shared.tracks.set_stems_state(track, StemsState::Failed(refusal.clone()));
+    shared
+        .tracks
+        .set_stems_state(track, StemsState::Failed(refusal.clone()));
     // Memory may be there the next time.
     let is_final = refusal.failure == Failure::StemExtractFailed;
     if let Some(Origin::Upload(id)) = shared.tracks.with(track, |entry| entry.origin).filter(|_| is_final) {

@@ -1,1 +1,0 @@
-//! The pod end to end, without sockets.

@@ -1,0 +1,247 @@
+//! The pod with its director, generators and library, told and heard as a connection would.
+
+mod support;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use greenroom::pod::{Ending, Outgoing, Params, StemsState, SwapDeposit, UploadBody};
+use greenroom_audio::Pcm;
+use greenroom_director::{Event, Failure, Mode, Source};
+use greenroom_generator::KnobValue;
+use greenroom_spectral::Spectral;
+use greenroom_stage::{CpuStage, MemoryModel, SimulatedStage, Stage, StageOperation};
+use greenroom_weighted::{Weighted, WeightedConfig};
+use greenroom_wire::ServerMessage;
+use support::{Client, MidSide, SourceAsked, eager_bytes, music, pod, slice};
+
+fn spectral_pod(root: &std::path::Path) -> greenroom::pod::Pod {
+    let stage = Arc::new(CpuStage::new(1 << 30));
+    pod(
+        root,
+        Arc::new(Spectral::new()),
+        [None; 4],
+        stage,
+        MidSide::new(Duration::from_millis(20)),
+    )
+}
+
+#[tokio::test]
+async fn upload_play_stems_and_takeover() {
+    let root = tempfile::tempdir().unwrap();
+    let running = spectral_pod(root.path());
+    let handle = running.handle();
+
+    let answer = Client::upload_ok(&handle, "../a song.mp3", music(3, 220.0)).await;
+    assert_eq!((answer.samples, answer.stems_pending), (144_000, true));
+    assert_eq!(handle.user_uploads(), [answer.name.clone()]);
+    let track = handle.find(&answer.name).unwrap();
+
+    let mut first = Client::session(&handle, "tab", SourceAsked::Track(track), handle.default_mode(track)).await;
+    let (ready, playback) = first.ready().await;
+    assert_eq!((ready.duration, ready.channels), (3.0, 2));
+    assert_eq!(first.stems().await, "", "stems that come late are an overlay");
+    assert_eq!(handle.track(&answer.name).unwrap().stems, StemsState::Ready);
+    slice(&playback).await;
+
+    let mut second = Client::session(&handle, "tab", SourceAsked::Track(track), Mode::Vocals).await;
+    assert_eq!(first.ending().await, Ending::Close(4001));
+    drop(first);
+    let (_, playback) = second.ready().await;
+    assert_eq!(second.stems().await, "vocals");
+    let sent = playback.source.samples();
+    assert!(
+        (sent[2_000] - sent[2_001]).abs() < 1e-6,
+        "the mid of both channels plays"
+    );
+
+    handle.tell(Event::ShutdownAsked).await.unwrap();
+    assert_eq!(second.ending().await, Ending::Close(1001));
+    drop(second);
+    assert_eq!(running.exited().await, 0);
+}
+
+#[tokio::test]
+async fn a_turned_knob_is_in_the_slices_and_in_their_echo() {
+    let root = tempfile::tempdir().unwrap();
+    let running = spectral_pod(root.path());
+    let handle = running.handle();
+    let mut client = Client::session(&handle, "", SourceAsked::Sent(music(4, 330.0)), Mode::Full).await;
+    let (_, playback) = client.ready().await;
+    let whole = playback.source.samples().to_vec();
+    let same = slice(&playback).await;
+    assert_eq!(
+        same.samples,
+        whole[same.start * 2..][..same.samples.len()],
+        "denoise 0 is the source"
+    );
+
+    let knobs = BTreeMap::from([("denoise".to_owned(), KnobValue::Number(1.0))]);
+    handle.set_params(
+        client.inbox.connection,
+        Params {
+            knobs: knobs.clone(),
+            playback_pos_s: Some(1.0),
+        },
+    );
+    let changed = loop {
+        let region = slice(&playback).await;
+        if playback.echo.peek().is_some_and(|echo| echo.knobs == knobs) {
+            break region;
+        }
+    };
+    assert_ne!(changed.samples, whole[changed.start * 2..][..changed.samples.len()]);
+}
+
+#[tokio::test]
+async fn a_swap_brings_its_buffer_and_slices_of_the_new_source_only() {
+    let root = tempfile::tempdir().unwrap();
+    let running = spectral_pod(root.path());
+    let handle = running.handle();
+    let mut client = Client::session(&handle, "", SourceAsked::Sent(music(2, 220.0)), Mode::Plain).await;
+    client.ready().await;
+
+    let connection = client.inbox.connection;
+    let track = handle.new_track();
+    let sent = handle.admit(music(5, 440.0)).await.unwrap();
+    let deposit = SwapDeposit {
+        track,
+        sent: Some(sent),
+        source_name: "mine".into(),
+        tags: Some("glass".into()),
+        key: Some("A minor".into()),
+        time_signature: None,
+    };
+    handle.deposit_swap(connection, deposit);
+    client
+        .tell(Event::SwapAsked {
+            connection,
+            source: Source::Sent(track),
+            mode: Mode::Plain,
+        })
+        .await;
+    let fixture = client.until("swap_ready", |outgoing| match outgoing {
+        Outgoing::Text(ServerMessage::SwapReady {
+            duration,
+            key,
+            fixture_name,
+            ..
+        }) => {
+            assert_eq!((duration, key.as_str()), (5.0, "A minor"));
+            Some(fixture_name)
+        }
+        _ => None,
+    });
+    assert_eq!(fixture.await, "mine");
+    let Outgoing::Play(playback) = client.next().await else {
+        panic!("the initial buffer")
+    };
+    let region = slice(&playback).await;
+    assert_eq!(
+        region.samples,
+        playback.source.samples()[region.start * 2..][..region.samples.len()]
+    );
+    assert_eq!(playback.echo.peek().unwrap().prompt, "glass");
+}
+
+#[tokio::test]
+async fn what_cannot_be_used_is_refused_in_words() {
+    let root = tempfile::tempdir().unwrap();
+    let running = spectral_pod(root.path());
+    let handle = running.handle();
+    let refused = |body: UploadBody| {
+        let handle = handle.clone();
+        async move {
+            match Client::upload(&handle, "bad", body).await {
+                Outgoing::UploadFailed(refusal) => refusal,
+                other => panic!("upload_failed, not {other:?}"),
+            }
+        }
+    };
+    let short = refused(UploadBody::Pcm(Pcm::new(48_000, 1, vec![0.0; 1_000]))).await;
+    assert_eq!(short.failure, Failure::TooShort);
+    assert!(short.message.contains("0.02 s"), "{}", short.message);
+    let text = refused(UploadBody::File(Bytes::from_static(b"this is no music at all"))).await;
+    assert_eq!(text.failure, Failure::BadAudio);
+    assert!(text.message.contains("not an audio file"), "{}", text.message);
+    let broken = refused(UploadBody::Pcm(Pcm::new(48_000, 1, vec![f32::NAN; 96_000]))).await;
+    assert_eq!(broken.failure, Failure::BadAudio);
+    assert!(handle.user_uploads().is_empty());
+    let left = std::fs::read_dir(root.path().join("tmp")).unwrap().count();
+    assert_eq!(left, 0, "nothing of them is on disk");
+}
+
+#[tokio::test]
+async fn another_clients_session_wipes_the_uploads_of_the_one_before() {
+    let root = tempfile::tempdir().unwrap();
+    let running = spectral_pod(root.path());
+    let handle = running.handle();
+    let mut first = Client::session(&handle, "one", SourceAsked::Sent(music(2, 220.0)), Mode::Plain).await;
+    first.ready().await;
+    let answer = Client::upload_ok(&handle, "mine", music(2, 330.0)).await;
+    assert_eq!(first.stems().await, "");
+    drop(first);
+    let mut second = Client::session(&handle, "two", SourceAsked::Sent(music(2, 220.0)), Mode::Plain).await;
+    second.ready().await;
+    assert_eq!(handle.find(&answer.name), None);
+    assert!(handle.audio(&answer.name).await.unwrap().is_none());
+    assert_eq!(std::fs::read_dir(root.path().join("tracks")).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn separator_and_generator_are_never_on_the_stage_together() {
+    let root = tempfile::tempdir().unwrap();
+    let generator = Weighted::new(&WeightedConfig::default()).unwrap();
+    let met: Arc<Mutex<Vec<String>>> = Arc::default();
+    let seen = Arc::clone(&met);
+    let inner: Arc<std::sync::OnceLock<SimulatedStage>> = Arc::default();
+    let stage_there = Arc::clone(&inner);
+    let watch = move |operation: &StageOperation| {
+        let resident = stage_there.get().map(|stage| stage.read().resident).unwrap_or_default();
+        let separator = resident.contains_key("separator");
+        let eager = resident.keys().any(|group| group != "separator");
+        let clash = match operation {
+            StageOperation::Restore(group) if group == "separator" => eager,
+            StageOperation::Restore(_) => separator,
+            _ => separator && eager,
+        };
+        if clash {
+            seen.lock().unwrap().push(format!("{operation:?} with {resident:?}"));
+        }
+    };
+    let stage = SimulatedStage::new(MemoryModel::new(1 << 30), Arc::new(watch));
+    inner.set(stage.clone()).ok();
+    let tenants = generator.tenants();
+    let eager = eager_bytes(&tenants);
+    for tenant in tenants {
+        stage.register(tenant).unwrap();
+    }
+    let running = pod(
+        root.path(),
+        Arc::new(generator),
+        eager,
+        Arc::new(stage.clone()),
+        MidSide::new(Duration::from_millis(60)),
+    );
+    let handle = running.handle();
+
+    let mut client = Client::session(&handle, "one", SourceAsked::Sent(music(3, 220.0)), Mode::Full).await;
+    let (_, playback) = client.ready().await;
+    slice(&playback).await;
+    let answer = Client::upload_ok(&handle, "second", music(2, 330.0)).await;
+    assert!(answer.stems_pending);
+    assert_eq!(client.stems().await, "");
+    assert_eq!(client.stems().await, "");
+    // The stage is the generator's again, and it plays.
+    slice(&playback).await;
+    let region = slice(&playback).await;
+    assert_eq!(
+        region.samples,
+        playback.source.samples()[region.start * 2..][..region.samples.len()]
+    );
+    assert_eq!(*met.lock().unwrap(), Vec::<String>::new());
+}
