@@ -1,4 +1,18 @@
-//! The pod.
+//! The program `greenroom`.
 #![forbid(unsafe_code)]
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+use greenroom::cli::{self, Cli};
+
+#[allow(clippy::print_stderr, reason = "a command that failed says so to whoever started it")]
+fn main() -> ExitCode {
+    match cli::run(Cli::parse()) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("greenroom: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! The command line.
+
+mod analyze;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{Config, Settings};
+
+/// Play AI music live: a server for one listener at a time, whose stem separator and generator never fight for memory.
+#[derive(Debug, Parser)]
+#[command(name = "greenroom", version, max_term_width = 100, after_help = "\
+Start with:
+  greenroom models fetch     get the default separator's weights (once)
+  greenroom serve            then open the address that it prints
+  greenroom doctor           what this machine has, and what would run on it")]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the page and one live session
+    #[command(after_help = "\
+Every option can also be set by its environment variable, or in a TOML file by its name without the dashes in front:
+  port = 1318
+  park-policy = \"always\"
+A flag goes over a variable, a variable over the file.")]
+    Serve {
+        /// TOML file with settings
+        #[arg(long, short, env = "GREENROOM_CONFIG", value_name = "FILE")]
+        config: Option<PathBuf>,
+        #[command(flatten)]
+        settings: Box<Settings>,
+    },
+    /// Tell a file's length, tempo and key
+    Analyze(analyze::Arguments),
+}
+
+/// Runs the command line; gives the process's exit code.
+///
+/// # Errors
+/// Whatever kept the command from its work, in words for a person.
+pub fn run(cli: Cli) -> anyhow::Result<u8> {
+    match cli.command {
+        Command::Serve { config, settings } => {
+            let _config = resolve(config, *settings)?;
+            Ok(0)
+        }
+        Command::Analyze(arguments) => analyze::run(&arguments),
+    }
+}
+
+/// Flags and environment over the file over the defaults.
+fn resolve(file: Option<PathBuf>, settings: Settings) -> anyhow::Result<Config> {
+    let file = file.map(|path| Settings::from_file(&path)).transpose()?.unwrap_or_default();
+    settings.over(file).resolve()
+}
