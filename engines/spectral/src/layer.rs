@@ -171,7 +171,9 @@ impl Layer {
     /// Powers of the voices always add up to one, and only the source's own is left at strength 0.
     fn voices(&self) -> Voices {
         let (strength, hint, texture) = (self.strength, self.controls.hint, &self.controls.texture);
-        let noise = strength * strength * ((1.0 - hint) + hint * (0.08 + 0.06 * texture.breath));
+        // Squared, since noise covers partials long before it outweighs them.
+        let dissolved = (1.0 - hint) * (1.0 - hint);
+        let noise = strength * strength * (dissolved + hint * (0.08 + 0.06 * texture.breath));
         let structure = 1.0 - noise;
         let octave = structure * strength * strength * (0.16 + 0.14 * texture.octave);
         let twelfth = structure * strength * strength * (0.10 + 0.09 * texture.twelfth);

@@ -27,13 +27,16 @@ impl Attacks {
     /// `Unsuitable` if the source is not what the trait promises; `Cancelled`.
     pub(crate) fn of(audio: &Pcm, cancel: &CancelFlag) -> Result<Self, GenerateError> {
         check(audio)?;
-        let block_samples = BLOCK * usize::from(audio.channels());
+        let channels = usize::from(audio.channels());
+        let block_samples = BLOCK * channels;
         let mut levels = Vec::with_capacity(audio.frames() / BLOCK);
         for (index, block) in audio.samples().chunks_exact(block_samples).enumerate() {
             if index % 1_024 == 0 && cancel.is_raised() {
                 return Err(GenerateError::Cancelled);
             }
-            levels.push((block.iter().map(|sample| sample * sample).sum::<f32>() / block_samples as f32).sqrt());
+            // Of the differences: an attack is told by its highs, which a steady bass would hide.
+            let steps = block[channels..].iter().zip(block).map(|(next, sample)| next - sample);
+            levels.push((steps.map(|step| step * step).sum::<f32>() / block_samples as f32).sqrt());
         }
         if levels.iter().any(|level| !level.is_finite()) {
             return Err(GenerateError::Unsuitable(
@@ -106,8 +109,15 @@ mod tests {
 
     #[test]
     fn an_attack_stands_out_where_it_is() {
-        let mut samples = vec![0.01_f32; POOL_FRAMES];
-        samples[4_800..5_000].fill(0.8);
+        let level = |frame: usize| if (4_800..5_000).contains(&frame) { 0.8 } else { 0.01 };
+        let alternating = |frame: usize| {
+            if frame.is_multiple_of(2) {
+                level(frame)
+            } else {
+                -level(frame)
+            }
+        };
+        let samples = (0..POOL_FRAMES).map(alternating).collect();
         let attacks = Attacks::of(&Pcm::new(SAMPLE_RATE, 1, samples), &CancelFlag::new()).unwrap();
         assert!(attacks.at(4_850) > 3.0);
         assert!(attacks.at(4_500) < 0.2);
