@@ -4,20 +4,20 @@ mod support;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::Ordering},
     time::Duration,
 };
 
 use bytes::Bytes;
 use greenroom::pod::{Ending, Outgoing, Params, StemsState, SwapDeposit, UploadBody};
 use greenroom_audio::Pcm;
-use greenroom_director::{Event, Failure, Mode, Source};
+use greenroom_director::{Event, Failure, Mode, Source, Uploads};
 use greenroom_generator::KnobValue;
 use greenroom_spectral::Spectral;
 use greenroom_stage::{CpuStage, MemoryModel, SimulatedStage, Stage, StageOperation};
 use greenroom_weighted::{Weighted, WeightedConfig};
-use greenroom_wire::ServerMessage;
-use support::{Client, MidSide, SourceAsked, eager_bytes, music, pod, slice};
+use greenroom_wire::{ErrorCode, ServerMessage, StemState};
+use support::{Client, MidSide, SourceAsked, eager_bytes, music, pod, pod_that, slice};
 
 fn spectral_pod(root: &std::path::Path) -> greenroom::pod::Pod {
     let stage = Arc::new(CpuStage::new(1 << 30));
@@ -38,7 +38,7 @@ async fn upload_play_stems_and_takeover() {
 
     let answer = Client::upload_ok(&handle, "../a song.mp3", music(3, 220.0)).await;
     assert_eq!((answer.samples, answer.stems_pending), (144_000, true));
-    assert_eq!(handle.user_uploads(), [answer.name.clone()]);
+    assert_eq!(handle.user_uploads(), std::slice::from_ref(&answer.name));
     let track = handle.find(&answer.name).unwrap();
 
     let mut first = Client::session(&handle, "tab", SourceAsked::Track(track), handle.default_mode(track)).await;
@@ -244,4 +244,122 @@ async fn separator_and_generator_are_never_on_the_stage_together() {
         playback.source.samples()[region.start * 2..][..region.samples.len()]
     );
     assert_eq!(*met.lock().unwrap(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_separator_that_panics_fails_its_track_and_nothing_else() {
+    let root = tempfile::tempdir().unwrap();
+    let separator = MidSide::new(Duration::from_millis(10));
+    separator.panics.store(true, Ordering::Relaxed);
+    let stage = Arc::new(CpuStage::new(1 << 30));
+    let running = pod(
+        root.path(),
+        Arc::new(Spectral::new()),
+        [None; 4],
+        stage,
+        Arc::clone(&separator),
+    );
+    let handle = running.handle();
+    let mut client = Client::session(&handle, "one", SourceAsked::Sent(music(2, 220.0)), Mode::Full).await;
+    let (_, playback) = client.ready().await;
+    let failed = client.until("stem_failed", |outgoing| match outgoing {
+        Outgoing::Text(ServerMessage::StemFailed { code, .. }) => Some(code),
+        _ => None,
+    });
+    assert_eq!(failed.await, ErrorCode::Internal);
+    slice(&playback).await;
+    separator.panics.store(false, Ordering::Relaxed);
+    let answer = Client::upload_ok(&handle, "next", music(2, 330.0)).await;
+    assert_eq!(client.stems().await, "");
+    assert_eq!(handle.track(&answer.name).unwrap().stems, StemsState::Ready);
+}
+
+#[tokio::test]
+async fn a_rip_gives_way_to_an_upload_and_its_stems_are_the_same() {
+    let root = tempfile::tempdir().unwrap();
+    let separator = MidSide::new(Duration::from_millis(150));
+    let stage = Arc::new(CpuStage::new(1 << 30));
+    let running = pod(
+        root.path(),
+        Arc::new(Spectral::new()),
+        [None; 4],
+        stage,
+        Arc::clone(&separator),
+    );
+    let handle = running.handle();
+    let mut client = Client::session(&handle, "one", SourceAsked::Sent(music(2, 220.0)), Mode::Full).await;
+    let (_, playback) = client.ready().await;
+    client
+        .until("a rip under way", |outgoing| match outgoing {
+            Outgoing::Text(ServerMessage::StemProgress {
+                state: StemState::Ripping,
+                total: 5,
+                ..
+            }) => Some(()),
+            _ => None,
+        })
+        .await;
+    Client::upload_ok(&handle, "next", music(2, 330.0)).await;
+    assert!(
+        separator.abandoned.load(Ordering::Relaxed) >= 1,
+        "the rip was in the middle of a batch"
+    );
+    let sums = |frames: &[greenroom::pod::Frame]| match &frames[1..] {
+        [
+            greenroom::pod::Frame::Audio(vocals),
+            greenroom::pod::Frame::Audio(instruments),
+        ] => {
+            let both = vocals.samples().iter().zip(instruments.samples());
+            both.map(|(vocals, instruments)| vocals + instruments)
+                .collect::<Vec<_>>()
+        }
+        other => panic!("two stems, not {other:?}"),
+    };
+    let left = client.until("stems", |outgoing| match outgoing {
+        Outgoing::Atomic(frames) => Some(sums(&frames)),
+        _ => None,
+    });
+    let left = left.await;
+    let close = |frame: (&[f32], &[f32])| (frame.0[0] - frame.1[0]).abs() < 1e-6;
+    assert!(
+        left.chunks_exact(2)
+            .zip(playback.source.samples().chunks_exact(2))
+            .all(close)
+    );
+}
+
+#[tokio::test]
+async fn a_kept_upload_and_its_stems_are_there_after_a_restart() {
+    let root = tempfile::tempdir().unwrap();
+    let start = || {
+        let stage = Arc::new(CpuStage::new(1 << 30));
+        let separator = MidSide::new(Duration::from_millis(5));
+        pod_that(
+            Uploads::Keep,
+            root.path(),
+            Arc::new(Spectral::new()),
+            [None; 4],
+            stage,
+            separator,
+        )
+    };
+    let running = start();
+    let handle = running.handle();
+    let mut client = Client::session(&handle, "one", SourceAsked::Sent(music(1, 220.0)), Mode::Plain).await;
+    client.ready().await;
+    let answer = Client::upload_ok(&handle, "kept", music(2, 330.0)).await;
+    assert_eq!(client.stems().await, "");
+    drop(client);
+    handle.tell(Event::ShutdownAsked).await.unwrap();
+    assert_eq!(running.exited().await, 0);
+    drop(handle);
+
+    let running = start();
+    let handle = running.handle();
+    let track = handle.find(&answer.name).expect("it was kept");
+    assert_eq!(handle.track(&answer.name).unwrap().stems, StemsState::Ready);
+    let mut client = Client::session(&handle, "two", SourceAsked::Track(track), Mode::Instruments).await;
+    let (ready, _) = client.ready().await;
+    assert_eq!((ready.duration, ready.bpm), (2.0, answer.bpm));
+    assert_eq!(client.stems().await, "instruments");
 }

@@ -108,6 +108,11 @@ impl Announcer {
         self.send(connection, Outgoing::Text(message));
     }
 
+    /// What a slow client may miss.
+    fn news(&self, connection: ConnectionId, message: ServerMessage) {
+        self.shared.desks.send_news(connection, Outgoing::Text(message));
+    }
+
     fn refuse(&self, connection: ConnectionId, failure: Failure) {
         let refusal = self.shared.desks.refusal(connection, failure);
         self.send(connection, Outgoing::Refuse(refusal));
@@ -242,7 +247,7 @@ impl Announcer {
             return;
         }
         let (fixture_name, state) = (self.name(track), stem_state(phase));
-        self.say(
+        self.news(
             connection,
             ServerMessage::StemProgress {
                 fixture_name,
@@ -260,7 +265,7 @@ impl Announcer {
         if !watchers.is_empty() {
             let vram = self.vram(&reading);
             for watcher in watchers {
-                self.say(watcher, ServerMessage::Vram(vram.clone()));
+                self.news(watcher, ServerMessage::Vram(vram.clone()));
             }
         }
     }

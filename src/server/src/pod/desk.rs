@@ -65,6 +65,13 @@ impl Desks {
         }
     }
 
+    /// Queues what the next of its kind makes old; a slow client gets fewer of it.
+    pub(super) fn send_news(&self, connection: ConnectionId, outgoing: Outgoing) {
+        if let Some(desk) = self.lock().get(&connection) {
+            desk.outbox.send_news(outgoing);
+        }
+    }
+
     /// Ends a connection ahead of everything that waits.
     pub(super) fn end(&self, connection: ConnectionId, ending: Ending) {
         if let Some(desk) = self.lock().get(&connection) {

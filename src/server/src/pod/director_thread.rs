@@ -59,7 +59,8 @@ impl Driver {
         events: &mut mpsc::Receiver<Event>,
         found: Vec<Event>,
     ) {
-        for event in found {
+        // The first event also has the director bring the house's weights in.
+        for event in found.into_iter().chain([Event::Timer]) {
             self.handle(event);
         }
         self.shared.set_warm();

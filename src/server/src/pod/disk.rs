@@ -12,7 +12,7 @@ use super::{
     job::{Job, JobError},
     outbox::Refusal,
     shared::Shared,
-    tracks::{Entry, Origin, StemsState},
+    tracks::{Condemned, Entry, Origin, StemsState},
 };
 
 /// Makes a draft a track.
@@ -38,8 +38,8 @@ pub(super) fn save(shared: &Arc<Shared>, job: Job, track: TrackId) {
         };
         let saved = shared.library().commit(draft, facts)?;
         if !shared.tracks.saved(track, saved.id) {
-            // Forgotten in the meantime: a wipe is final.
-            shared.library().wipe(&[saved.id])?;
+            // Forgotten in the meantime; the wipe comes after this.
+            shared.tracks.condemn(track, saved.id);
         }
         Ok(Outcome::Done)
     });
@@ -54,6 +54,7 @@ pub(super) fn save_stems(shared: &Arc<Shared>, job: Job, track: TrackId) {
             let mut draft = shared.library().begin_stems(id, 0)?;
             draft.write_stems(&stems.vocals, &stems.instruments)?;
             shared.library().commit_stems(draft)?;
+            shared.tracks.stems_saved(track);
         }
         shared.tracks.set_stems_state(track, StemsState::Ready);
         Ok(Outcome::Done)
@@ -63,15 +64,17 @@ pub(super) fn save_stems(shared: &Arc<Shared>, job: Job, track: TrackId) {
 /// Removes all that is kept of a track. Nothing to do where nothing is.
 pub(super) fn wipe(shared: &Arc<Shared>, job: Job, track: TrackId) {
     spawn(shared, job, track, move |shared| {
-        if let Some(id) = shared.tracks.condemned(track) {
-            shared.library().wipe(&[id])?;
-            shared.tracks.wiped(track);
+        let Condemned { library, draft } = shared.tracks.take_condemned(track).unwrap_or_default();
+        drop(draft);
+        if let Some(id) = library {
+            let wiped = shared.library().wipe(&[id]);
+            wiped.inspect_err(|_| shared.tracks.condemn(track, id))?;
         }
         Ok(Outcome::Done)
     });
 }
 
-/// Drops what a forgotten track held: audio, and a draft with its files.
+/// Drops what a forgotten track held in memory.
 pub(super) fn drop_entry(shared: &Shared, entry: Entry) {
     shared.disk.spawn_fifo(move || drop(entry));
 }

@@ -81,15 +81,15 @@ impl PodHandle {
     /// `bad_audio` or `too_short`, with words for the client.
     pub async fn admit(&self, pcm: Pcm) -> Result<Arc<Pcm>, Refusal> {
         let seconds_max = f64::from(self.description().seconds_max);
-        let (answer, admitted) = tokio::sync::oneshot::channel();
-        self.shared.signal.spawn(move || {
-            // A connection that has gone needs no answer.
-            let _ = answer.send(greenroom_audio::prepare_upload(pcm, seconds_max));
-        });
+        // Not on the pool of signal processing: a rip may be at it, which gives way to others only when the director says so.
+        let admitted = tokio::task::spawn_blocking(move || greenroom_audio::prepare_upload(pcm, seconds_max));
         match admitted.await {
             Ok(Ok(pcm)) => Ok(Arc::new(pcm)),
             Ok(Err(error)) => Err(refusal_of(&error)),
-            Err(_) => Err(Refusal::plain(Failure::Internal)),
+            Err(error) => {
+                tracing::error!(%error, "audio could not be checked");
+                Err(Refusal::plain(Failure::Internal))
+            }
         }
     }
 
@@ -199,10 +199,14 @@ impl PodHandle {
         self.shared.is_healthy()
     }
 
-    /// Whether the pod is warm and serves (`/readyz`).
+    /// Whether the pod is warm and free to serve (`/readyz`): the seat is empty and no weights are on their way in.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.is_healthy() && self.shared.warm.load(Ordering::Acquire) && !self.shared.telemetry.is_live()
+        let telemetry = &self.shared.telemetry;
+        self.is_healthy()
+            && self.shared.warm.load(Ordering::Acquire)
+            && !telemetry.is_live()
+            && !telemetry.is_restoring()
     }
 
     /// The counters and gauges of the driver (`/metrics`).

@@ -38,6 +38,10 @@ pub enum Outgoing {
 
 /// A frame within [`Outgoing::Atomic`].
 #[derive(Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there are three of them at a time, twice a track"
+)]
 pub enum Frame {
     /// A text frame.
     Text(ServerMessage),
@@ -216,6 +220,13 @@ impl Outbox {
                 );
                 self.end(Ending::Force);
             }
+        }
+    }
+
+    /// Queues what the next of its kind makes old (progress, telemetry): only while there is room to spare.
+    pub(super) fn send_news(&self, outgoing: Outgoing) {
+        if self.outgoing.capacity() > OUTGOING_MAX / 2 {
+            self.send(outgoing);
         }
     }
 

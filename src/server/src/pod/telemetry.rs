@@ -131,6 +131,14 @@ impl Telemetry {
         self.lock().live
     }
 
+    /// Whether weights of the generator are on their way to the device.
+    pub(super) fn is_restoring(&self) -> bool {
+        let state = self.lock();
+        state
+            .eager()
+            .any(|group| state.phases.get(&group) == Some(&Phase::Restoring))
+    }
+
     pub(super) fn job_started(&self, task: Task) {
         *self.lock().started.entry(task_name(task)).or_default() += 1;
     }
@@ -213,7 +221,8 @@ impl Telemetry {
 impl State {
     /// The phases of a rip's turn that this move of a group brings about.
     fn phases_reached(&self, group: Group, phase: Phase) -> Vec<VramPhase> {
-        let between = matches!(self.vram, None | Some(VramPhase::Restored));
+        // The next turn may begin before everything of the last is back.
+        let between = matches!(self.vram, None | Some(VramPhase::Released | VramPhase::Restored));
         match (group, phase) {
             (Group::Separator, Phase::Restoring) if between => vec![VramPhase::Before],
             (Group::Separator, Phase::Resident) => vec![VramPhase::Loaded],
@@ -228,7 +237,11 @@ impl State {
                 vec![VramPhase::Parked]
             }
             // Groups that made room for each other come back without a rip in between: that, too, ends a turn.
-            (_, Phase::Resident) if !between && self.eager_are(Phase::Resident) => vec![VramPhase::Restored],
+            (_, Phase::Resident)
+                if !matches!(self.vram, None | Some(VramPhase::Restored)) && self.eager_are(Phase::Resident) =>
+            {
+                vec![VramPhase::Restored]
+            }
             _ => Vec::new(),
         }
     }

@@ -120,6 +120,8 @@ pub(super) struct Entry {
     audio: Option<Arc<Pcm>>,
     prepared: [Option<PreparedSource>; 3],
     stems: Option<StemPair>,
+    /// Whether the library has the stems; those of fixtures are made again each run.
+    stems_on_disk: bool,
     /// When it was last used, by the table's own count.
     used: u64,
 }
@@ -129,6 +131,13 @@ pub(super) struct Entry {
 pub(super) struct StemPair {
     pub(super) vocals: Arc<Pcm>,
     pub(super) instruments: Arc<Pcm>,
+}
+
+/// What a forgotten track has on disk: its files, or a draft that removes its own when it is dropped.
+#[derive(Default)]
+pub(super) struct Condemned {
+    pub(super) library: Option<LibraryId>,
+    pub(super) draft: Option<Draft>,
 }
 
 /// What a client said of its own audio.
@@ -148,8 +157,8 @@ pub(super) struct Tracks {
 #[derive(Default)]
 struct Table {
     entries: BTreeMap<TrackId, Entry>,
-    /// Files of forgotten tracks, until the wipe that follows.
-    condemned: BTreeMap<TrackId, LibraryId>,
+    /// What forgotten tracks have on disk, until the wipe that follows.
+    condemned: BTreeMap<TrackId, Condemned>,
     uses: u64,
 }
 
@@ -169,6 +178,7 @@ impl Entry {
             audio: None,
             prepared: [None, None, None],
             stems: None,
+            stems_on_disk: false,
             used: 0,
         }
     }
@@ -178,6 +188,7 @@ impl Entry {
         Self {
             listed: true,
             facts,
+            stems_on_disk: stems == StemsState::Ready,
             stems_state: stems,
             ..Self::new(Some(name), origin)
         }
@@ -193,7 +204,7 @@ impl Entry {
     }
 
     fn can_reload_stems(&self) -> bool {
-        self.stems_state == StemsState::Ready && matches!(self.origin, Origin::Upload(_) | Origin::Fixture(_))
+        self.stems_on_disk && !matches!(self.origin, Origin::Memory)
     }
 
     /// Bytes that dropping this from memory would give back, the shared audio counted once.
@@ -301,16 +312,15 @@ impl Tracks {
         self.lock().entries.get_mut(&track).and_then(|entry| entry.draft.take())
     }
 
-    /// The draft is a track now; gives the number back if the track was forgotten meanwhile and must go again.
+    /// The draft is a track now; false if it was forgotten meanwhile and must go again.
     pub(super) fn saved(&self, track: TrackId, library: LibraryId) -> bool {
         let mut table = self.lock();
-        if let Some(entry) = table.entries.get_mut(&track) {
-            entry.origin = Origin::Upload(library);
-            entry.listed = true;
-            return true;
-        }
-        table.condemned.insert(track, library);
-        false
+        let Some(entry) = table.entries.get_mut(&track) else {
+            return false;
+        };
+        entry.origin = Origin::Upload(library);
+        entry.listed = true;
+        true
     }
 
     pub(super) fn audio(&self, track: TrackId) -> Option<Arc<Pcm>> {
@@ -349,24 +359,39 @@ impl Tracks {
         self.change(track, |entry| entry.stems_state = state);
     }
 
-    /// Takes a track out of every listing and cache; its files wait for the wipe. What it held is given to the caller: dropping a
-    /// draft removes files.
+    /// Takes a track out of every listing and cache; what it has on disk waits for the wipe. What it held in memory is given to the
+    /// caller, to be dropped where that may take its time.
     pub(super) fn forget(&self, track: TrackId) -> Option<Entry> {
         let mut table = self.lock();
-        let entry = table.entries.remove(&track)?;
-        if let Origin::Upload(library) = entry.origin {
-            table.condemned.insert(track, library);
+        let mut entry = table.entries.remove(&track)?;
+        let library = match entry.origin {
+            Origin::Upload(library) => Some(library),
+            _ => None,
+        };
+        let draft = entry.draft.take();
+        if library.is_some() || draft.is_some() {
+            table.condemned.insert(track, Condemned { library, draft });
         }
         Some(entry)
     }
 
-    /// The files to wipe; stays until `wiped`, since a failed wipe is tried again.
-    pub(super) fn condemned(&self, track: TrackId) -> Option<LibraryId> {
-        self.lock().condemned.get(&track).copied()
+    /// What is to be wiped.
+    pub(super) fn take_condemned(&self, track: TrackId) -> Option<Condemned> {
+        self.lock().condemned.remove(&track)
     }
 
-    pub(super) fn wiped(&self, track: TrackId) {
-        self.lock().condemned.remove(&track);
+    /// Files that could not be wiped: the wipe is tried again.
+    pub(super) fn condemn(&self, track: TrackId, library: LibraryId) {
+        let condemned = Condemned {
+            library: Some(library),
+            draft: None,
+        };
+        self.lock().condemned.insert(track, condemned);
+    }
+
+    /// The library has the stems now.
+    pub(super) fn stems_saved(&self, track: TrackId) {
+        self.change(track, |entry| entry.stems_on_disk = true);
     }
 
     pub(super) fn find(&self, name: &str) -> Option<TrackId> {

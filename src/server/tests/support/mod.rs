@@ -1,10 +1,17 @@
 //! A pod without sockets: a client that deposits, tells and listens as a connection does.
-#![allow(unreachable_pub, reason = "a test binary exports nothing")]
+#![allow(
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "a test binary exports nothing and fails by panicking"
+)]
 
 use std::{
     f32::consts::TAU,
     path::Path,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -15,7 +22,7 @@ use greenroom::pod::{
 use greenroom_audio::{Pcm, SAMPLE_RATE};
 use greenroom_director::{Event, Group, Intent, Limits, Mode, Plan, Policy, Source, Times, TrackId, Uploads};
 use greenroom_generator::{Generator, Prompt, StreamSettings};
-use greenroom_library::{Library, Limits as LibraryLimits, RealDisk, Uploads as LibraryUploads};
+use greenroom_library::{Library, LibraryError, Limits as LibraryLimits, RealDisk, Uploads as LibraryUploads};
 use greenroom_separator::{BatchOutcome, Rip, SeparateError, Separator, Stems};
 use greenroom_stage::{GroupClass, ModuleSlot, Stage, Tenant};
 use greenroom_sync::CancelFlag;
@@ -30,6 +37,10 @@ pub const SEPARATOR_BYTES: u64 = 1 << 20;
 pub struct MidSide {
     slot: ModuleSlot<()>,
     batch: Duration,
+    /// Panics in the middle of a rip.
+    pub panics: AtomicBool,
+    /// Batches abandoned so far.
+    pub abandoned: AtomicU32,
 }
 
 struct MidSideRip {
@@ -45,6 +56,8 @@ impl MidSide {
         Arc::new(Self {
             slot: ModuleSlot::new("separator"),
             batch,
+            panics: AtomicBool::new(false),
+            abandoned: AtomicU32::new(0),
         })
     }
 }
@@ -96,9 +109,11 @@ impl Rip for MidSideRip {
 
     fn run_batch(&mut self, cancel: &CancelFlag) -> Result<BatchOutcome, SeparateError> {
         let _modules = self.separator.slot.lease().map_err(|_| SeparateError::NotResident)?;
+        assert!(!self.separator.panics.load(Ordering::Relaxed), "told to panic");
         let begun = Instant::now();
         while begun.elapsed() < self.separator.batch {
             if cancel.is_raised() {
+                self.separator.abandoned.fetch_add(1, Ordering::Relaxed);
                 return Ok(BatchOutcome::Abandoned);
             }
             std::thread::sleep(Duration::from_millis(2));
@@ -138,15 +153,31 @@ pub fn pod(
     stage: Arc<dyn Stage>,
     separator: Arc<MidSide>,
 ) -> Pod {
+    pod_that(Uploads::Wipe, root, generator, eager, stage, separator)
+}
+
+/// A pod that wipes uploads or keeps them.
+pub fn pod_that(
+    uploads: Uploads,
+    root: &Path,
+    generator: Arc<dyn Generator>,
+    eager: [Option<u64>; 4],
+    stage: Arc<dyn Stage>,
+    separator: Arc<MidSide>,
+) -> Pod {
     stage.register(Arc::clone(&separator) as Arc<dyn Tenant>).unwrap();
-    let (library, _) = Library::open(Arc::new(RealDisk), root, LibraryUploads::Wipe, LibraryLimits::default()).unwrap();
+    let on_disk = match uploads {
+        Uploads::Wipe => LibraryUploads::Wipe,
+        Uploads::Keep => LibraryUploads::Keep,
+    };
+    let library = library(root, on_disk);
     let [dit, conditioner, text_encoder, vae] = eager;
     let plan = Plan {
         weights_bytes: [dit, conditioner, text_encoder, vae, Some(SEPARATOR_BYTES)],
         needs: needs(&*generator, true),
         budget_bytes: stage.read().capacity,
         policy: Policy::Always,
-        uploads: Uploads::Wipe,
+        uploads,
         limits: Limits::default(),
         times: Times::default(),
     };
@@ -160,6 +191,19 @@ pub fn pod(
         threads: ThreadSettings::default(),
     })
     .unwrap()
+}
+
+/// The threads of a pod that has just ended may hold the directory a moment longer.
+fn library(root: &Path, uploads: LibraryUploads) -> Library {
+    let begun = Instant::now();
+    loop {
+        match Library::open(Arc::new(RealDisk), root, uploads, LibraryLimits::default()) {
+            Err(LibraryError::InUse { .. }) if begun.elapsed() < PATIENCE => {
+                std::thread::sleep(Duration::from_millis(10))
+            }
+            opened => return opened.unwrap().0,
+        }
+    }
 }
 
 /// A connection.
