@@ -80,7 +80,7 @@ impl PodHandle {
     /// # Errors
     /// `bad_audio` or `too_short`, with words for the client.
     pub async fn admit(&self, pcm: Pcm) -> Result<Arc<Pcm>, Refusal> {
-        let seconds_max = f64::from(self.description().seconds_max);
+        let seconds_max = self.shared.seconds_max();
         // Not on the pool of signal processing: a rip may be at it, which gives way to others only when the director says so.
         let admitted = tokio::task::spawn_blocking(move || greenroom_audio::prepare_upload(pcm, seconds_max));
         match admitted.await {
@@ -199,14 +199,11 @@ impl PodHandle {
         self.shared.is_healthy()
     }
 
-    /// Whether the pod is warm and free to serve (`/readyz`): the seat is empty and no weights are on their way in.
+    /// Whether the pod is warm and free to serve (`/readyz`): the seat is empty and, where start-up waits for them, no weights are on their way
+    /// in.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        let telemetry = &self.shared.telemetry;
-        self.is_healthy()
-            && self.shared.warm.load(Ordering::Acquire)
-            && !telemetry.is_live()
-            && !telemetry.is_restoring()
+        self.shared.is_ready()
     }
 
     /// The counters and gauges of the driver (`/metrics`).

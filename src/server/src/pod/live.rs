@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use greenroom_director::{ConnectionId, Event, Mode, Outcome, TrackId, Work};
+use greenroom_director::{ConnectionId, Event, Failure, Mode, Outcome, TrackId, Work};
 use greenroom_generator::{Action, PreparedSource, Prompt};
 use greenroom_sync::{CancelFlag, LeaseGate, Mailbox, ReceiveError, SendError, mailbox};
 
@@ -96,7 +96,9 @@ impl LiveLine {
     pub(super) fn wake(&self) {
         if !self.woken.swap(true, Ordering::AcqRel) {
             // A full mailbox holds orders that wake the thread just as well.
-            let _ = self.orders.send(LiveOrder::Wake);
+            if self.orders.send(LiveOrder::Wake).is_err() {
+                self.woken.store(false, Ordering::Release);
+            }
         }
     }
 
@@ -243,6 +245,9 @@ impl Live {
                     let _room = shared.room_for(Work::Play)?;
                     Ok(session.play(action, &self.tick)?)
                 });
+                if is_device_lost(&played) {
+                    self.shared.events.tell_blocking(Event::DeviceLost);
+                }
                 if let Some(refusal) = session.judge(played) {
                     self.shared.events.tell_blocking(Event::Playing {
                         connection: session.connection,
@@ -283,7 +288,7 @@ impl Live {
         let playback = self.playback(connection, &source);
         self.session = Some(LiveSession::new(
             connection,
-            self.now(),
+            (self.now(), shared.player),
             stream,
             (track, source),
             prompt,
@@ -383,6 +388,10 @@ impl Live {
         self.shared.desks.set_playback(connection, playback.clone());
         playback
     }
+}
+
+fn is_device_lost(played: &Result<(), JobError>) -> bool {
+    matches!(played, Err(JobError::Failed(refusal)) if refusal.failure == Failure::DeviceLost)
 }
 
 /// Stems that are there are sent right behind the initial buffer, so they are read before the source is announced.

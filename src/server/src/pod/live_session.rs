@@ -46,14 +46,14 @@ pub(super) struct LiveSession {
 impl LiveSession {
     pub(super) fn new(
         connection: ConnectionId,
-        now: Duration,
+        (now, player): (Duration, PlayerSettings),
         stream: Box<dyn LiveStream>,
         (track, source): (TrackId, PreparedSource),
         prompt: Prompt,
         playback: Playback,
         params: Latest<Params>,
     ) -> Self {
-        let player = Player::new(now, source.audio.frames() as u64, PlayerSettings::default());
+        let player = Player::new(now, source.audio.frames() as u64, player);
         Self {
             connection,
             stream,

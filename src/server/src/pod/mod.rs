@@ -35,7 +35,7 @@ use std::{
 };
 
 use greenroom_director::Plan;
-use greenroom_generator::Generator;
+use greenroom_generator::{Generator, PlayerSettings};
 use greenroom_library::Library;
 use greenroom_separator::Separator;
 use greenroom_stage::Stage;
@@ -77,6 +77,12 @@ pub struct PodConfig {
     pub plan: Plan,
     /// Audio and stems kept in memory beyond what plays, in bytes.
     pub cache_bytes_max: usize,
+    /// Longest source in seconds, where the generator serves longer ones; longer audio is trimmed.
+    pub source_seconds_max: u32,
+    /// When slices are made, and when a session that nobody touches rests.
+    pub player: PlayerSettings,
+    /// Whether the pod is ready only once its weights are on the device.
+    pub startup_warmup: bool,
     /// How many threads, and how nice they are.
     pub threads: ThreadSettings,
 }
@@ -118,6 +124,9 @@ impl Pod {
             disk,
             library: config.library,
             cache_bytes_max: config.cache_bytes_max,
+            source_seconds_max: config.source_seconds_max,
+            player: config.player,
+            startup_warmup: config.startup_warmup,
         }));
         let lanes = Lanes {
             work: mailbox(LANE_ORDERS_MAX),

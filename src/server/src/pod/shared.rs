@@ -4,14 +4,14 @@ use std::{
     hash::{BuildHasher, RandomState},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use greenroom_director::{ConnectionId, Failure, Plan, Work};
-use greenroom_generator::Generator;
+use greenroom_generator::{Generator, PlayerSettings};
 use greenroom_library::{Library, LibraryError};
 use greenroom_separator::Separator;
 use greenroom_stage::{Stage, StageError, Workspace};
@@ -45,6 +45,9 @@ pub(super) struct Shared {
     /// Jobs on the disk.
     pub(super) disk: rayon::ThreadPool,
     pub(super) telemetry: Telemetry,
+    pub(super) player: PlayerSettings,
+    startup_warmup: bool,
+    source_seconds_max: u32,
     pub(super) connections_accepted: AtomicU64,
     pub(super) client_hasher: RandomState,
     /// Everything that boot found has been told.
@@ -65,6 +68,9 @@ pub(super) struct Parts {
     pub(super) disk: rayon::ThreadPool,
     pub(super) library: Library,
     pub(super) cache_bytes_max: usize,
+    pub(super) source_seconds_max: u32,
+    pub(super) player: PlayerSettings,
+    pub(super) startup_warmup: bool,
 }
 
 impl Shared {
@@ -81,6 +87,9 @@ impl Shared {
             plan: parts.plan,
             signal: parts.signal,
             disk: parts.disk,
+            player: parts.player,
+            startup_warmup: parts.startup_warmup,
+            source_seconds_max: parts.source_seconds_max,
             connections_accepted: AtomicU64::new(0),
             client_hasher: RandomState::new(),
             warm: AtomicBool::new(false),
@@ -114,6 +123,17 @@ impl Shared {
     /// A session's name for people and logs, unlike those of other runs of the program.
     pub(super) fn session_id(&self, connection: ConnectionId) -> String {
         format!("{:08x}-{connection}", self.client_hasher.hash_one("session") as u32)
+    }
+
+    /// Longest source served, in seconds.
+    pub(super) fn seconds_max(&self) -> f64 {
+        f64::from(self.generator.description().seconds_max.min(self.source_seconds_max))
+    }
+
+    /// Whether what boot found is told, the seat is empty, and no weights are on their way in.
+    pub(super) fn is_ready(&self) -> bool {
+        let is_warm = self.warm.load(Ordering::Acquire) && !(self.startup_warmup && self.telemetry.is_restoring());
+        self.is_healthy() && is_warm && !self.telemetry.is_live()
     }
 
     /// Microseconds since the pod started.

@@ -116,11 +116,6 @@ impl Shared {
         self.library().reader(id)
     }
 
-    /// Longest source served, in seconds.
-    pub(super) fn seconds_max(&self) -> f64 {
-        f64::from(self.generator.description().seconds_max)
-    }
-
     fn origin_of(&self, track: TrackId) -> Result<Origin, JobError> {
         self.tracks.with(track, |entry| entry.origin).ok_or_else(gone)
     }

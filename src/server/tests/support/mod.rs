@@ -21,7 +21,7 @@ use greenroom::pod::{
 };
 use greenroom_audio::{Pcm, SAMPLE_RATE};
 use greenroom_director::{Event, Group, Intent, Limits, Mode, Plan, Policy, Source, Times, TrackId, Uploads};
-use greenroom_generator::{Generator, Prompt, StreamSettings};
+use greenroom_generator::{Generator, PlayerSettings, Prompt, StreamSettings};
 use greenroom_library::{Library, LibraryError, Limits as LibraryLimits, RealDisk, Uploads as LibraryUploads};
 use greenroom_separator::{BatchOutcome, Rip, SeparateError, Separator, Stems};
 use greenroom_stage::{GroupClass, ModuleSlot, Stage, Tenant};
@@ -188,6 +188,9 @@ pub fn pod_that(
         library,
         plan,
         cache_bytes_max: 64 << 20,
+        source_seconds_max: 240,
+        player: PlayerSettings::default(),
+        startup_warmup: true,
         threads: ThreadSettings::default(),
     })
     .unwrap()
