@@ -363,3 +363,32 @@ async fn a_kept_upload_and_its_stems_are_there_after_a_restart() {
     assert_eq!((ready.duration, ready.bpm), (2.0, answer.bpm));
     assert_eq!(client.stems().await, "instruments");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_storm_of_connections_leaves_one_live_session() {
+    let root = tempfile::tempdir().unwrap();
+    let running = spectral_pod(root.path());
+    let handle = running.handle();
+    let audio = music(1, 220.0);
+    let storm: Vec<_> = (0..40)
+        .map(|_| tokio::spawn(Client::knock(handle.clone(), audio.clone())))
+        .collect();
+    let mut live = Vec::new();
+    for knock in storm {
+        live.extend(knock.await.unwrap());
+    }
+    // Whoever was ready and then overtaken has been told so by now, for the last of all is ready.
+    live.retain_mut(|client| *client.inbox.ending.borrow() == Ending::Open);
+    let [client] = &mut live[..] else {
+        panic!("one live session, not {}", live.len())
+    };
+    let connection = client.inbox.connection;
+    let depth = greenroom::pod::SessionCommand::Depth(3);
+    handle.command(connection, depth).unwrap();
+    let applied = client.until("depth_applied", |outgoing| match outgoing {
+        Outgoing::Text(ServerMessage::DepthApplied { value }) => Some(value),
+        _ => None,
+    });
+    assert_eq!(applied.await, 3);
+    assert!(!handle.is_ready() && handle.is_healthy());
+}

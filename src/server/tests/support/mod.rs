@@ -282,24 +282,7 @@ impl Client {
                 (Source::Sent(track), Some((track, pod.admit(audio).await.unwrap())))
             }
         };
-        let deposit = SessionDeposit {
-            settings: StreamSettings {
-                depth: 4,
-                steps: 8,
-                sde: false,
-            },
-            prompt: Prompt {
-                tags: "warm tape".into(),
-                ..Prompt::default()
-            },
-            source_name: String::new(),
-            sent,
-            wants: Wants {
-                stem_progress: true,
-                vram: true,
-            },
-        };
-        pod.deposit_session(connection, deposit);
+        pod.deposit_session(connection, deposit(sent));
         client
             .tell(Event::SessionAsked {
                 connection,
@@ -361,12 +344,67 @@ impl Client {
         .await
     }
 
+    /// One of many: comes as far as the pod lets it. Gives itself if it became ready; whoever is told to go, goes.
+    pub async fn knock(pod: PodHandle, audio: Pcm) -> Option<Self> {
+        let inbox = pod.open(pod.accept()).ok()?;
+        let connection = inbox.connection;
+        let mut client = Self { pod, inbox };
+        let intent = Intent::Session;
+        client
+            .tell(Event::HandshakeDeclared {
+                connection,
+                intent,
+                bytes: 1 << 20,
+            })
+            .await;
+        if !matches!(client.next().await, Outgoing::Proceed) {
+            return None;
+        }
+        let track = client.pod.new_track();
+        let audio = client.pod.admit(audio).await.unwrap();
+        client.pod.deposit_session(connection, deposit(Some((track, audio))));
+        let (source, mode) = (Source::Sent(track), Mode::Plain);
+        client
+            .tell(Event::SessionAsked {
+                connection,
+                client: None,
+                source,
+                mode,
+            })
+            .await;
+        let mut ending = client.inbox.ending.clone();
+        tokio::select! {
+            _ = client.ready() => Some(client),
+            _ = ending.wait_for(|ending| *ending != Ending::Open) => None,
+        }
+    }
+
     pub async fn ending(&mut self) -> Ending {
         let changed = self.inbox.ending.wait_for(|ending| *ending != Ending::Open);
         *tokio::time::timeout(PATIENCE, changed)
             .await
             .expect("the pod ends it")
             .expect("the pod lives")
+    }
+}
+
+fn deposit(sent: Option<(TrackId, Arc<Pcm>)>) -> SessionDeposit {
+    SessionDeposit {
+        settings: StreamSettings {
+            depth: 4,
+            steps: 8,
+            sde: false,
+        },
+        prompt: Prompt {
+            tags: "warm tape".into(),
+            ..Prompt::default()
+        },
+        source_name: String::new(),
+        sent,
+        wants: Wants {
+            stem_progress: true,
+            vram: true,
+        },
     }
 }
 
