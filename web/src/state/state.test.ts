@@ -1,0 +1,44 @@
+import { expect, test } from "vitest";
+
+import { CLOSE_CODES } from "../generated/wire";
+import { type Connection, step } from "./connection";
+import { gains, initialView } from "./store";
+
+const live: Connection = { state: "live", sessionId: "1" };
+const close = (connection: Connection, code: number) => step(connection, { event: "closed", code, reason: "", random: () => 0 });
+
+test("being taken over is final: nothing but the person's own start leaves it", () => {
+  const over = close(live, CLOSE_CODES.Preempted.code);
+  expect(over.state).toBe("taken_over");
+  expect(step(over, { event: "retry" })).toBe(over);
+  expect(step(over, { event: "ready", sessionId: "2" })).toBe(over);
+  expect(step(over, { event: "stop" })).toBe(over);
+  expect(close(over, 1001)).toBe(over);
+  expect(step(over, { event: "start" }).state).toBe("connecting");
+});
+
+test("a server that goes away is tried again five times and then given up", () => {
+  let connection = close(live, 1001);
+  for (let attempt = 1; attempt <= 4; attempt += 1) {
+    expect(connection.state).toBe("waiting");
+    connection = step(connection, { event: "retry" });
+    expect(connection).toEqual({ state: "connecting", attempt });
+    connection = close(connection, 1006);
+  }
+  connection = step(connection, { event: "retry" });
+  expect(close(connection, 1006).state).toBe("stopped");
+});
+
+test("refusals are said and not tried again", () => {
+  for (const { code } of [CLOSE_CODES.Refused, CLOSE_CODES.TooLarge, CLOSE_CODES.NoFirstFrame]) {
+    expect(close(live, code).state).toBe("stopped");
+  }
+  expect(close(live, 1000).state).toBe("idle");
+});
+
+test("a solo silences the others, and levels count", () => {
+  const { strips } = initialView();
+  expect(gains(strips)).toEqual({ live: 1, vocals: 0, instruments: 0 });
+  strips.vocals = { level: 0.5, solo: true, mute: true };
+  expect(gains(strips)).toEqual({ live: 0, vocals: 0.5, instruments: 0 });
+});
