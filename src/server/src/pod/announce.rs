@@ -124,6 +124,8 @@ impl Announcer {
             // Only a connection that has gone has no desk.
             return;
         };
+        // Before the client knows: it may look.
+        self.shared.telemetry.set_live(true);
         let description = self.shared.generator.description();
         let facts = self.facts(track, &playback.source);
         self.say(
@@ -146,7 +148,6 @@ impl Announcer {
             }),
         );
         self.send(connection, Outgoing::Play(playback));
-        self.shared.telemetry.set_live(true);
     }
 
     fn swap_ready(&self, connection: ConnectionId, track: TrackId) {

@@ -20,13 +20,16 @@ use greenroom::pod::{
     UploadDeposit, Wants, needs,
 };
 use greenroom_audio::{Pcm, SAMPLE_RATE};
-use greenroom_director::{Event, Group, Intent, Limits, Mode, Plan, Policy, Source, Times, TrackId, Uploads};
+use greenroom_director::{
+    ConnectionId, Event, Group, Intent, Limits, Mode, Plan, Policy, Source, Times, TrackId, Uploads,
+};
 use greenroom_generator::{Generator, PlayerSettings, Prompt, StreamSettings};
 use greenroom_library::{Library, LibraryError, Limits as LibraryLimits, RealDisk, Uploads as LibraryUploads};
 use greenroom_separator::{BatchOutcome, Rip, SeparateError, Separator, Stems};
 use greenroom_stage::{GroupClass, ModuleSlot, Stage, Tenant};
 use greenroom_sync::CancelFlag;
 use greenroom_wire::{Ready, ServerMessage, UploadOk};
+use tokio::sync::mpsc::UnboundedSender;
 
 /// Longer than anything here takes on a busy machine; waiting that long is a failure.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -344,9 +347,9 @@ impl Client {
         .await
     }
 
-    /// One of many: comes as far as the pod lets it. Gives itself if it became ready; whoever is told to go, goes.
-    pub async fn knock(pod: PodHandle, audio: Pcm) -> Option<Self> {
-        let inbox = pod.open(pod.accept()).ok()?;
+    /// One of many: comes as far as the pod lets it, says so when it is ready, and goes when it is told to go.
+    pub async fn knock(pod: PodHandle, audio: Pcm, ready: UnboundedSender<ConnectionId>) -> ConnectionId {
+        let inbox = pod.open(pod.accept()).unwrap();
         let connection = inbox.connection;
         let mut client = Self { pod, inbox };
         let intent = Intent::Session;
@@ -358,7 +361,7 @@ impl Client {
             })
             .await;
         if !matches!(client.next().await, Outgoing::Proceed) {
-            return None;
+            return connection;
         }
         let track = client.pod.new_track();
         let audio = client.pod.admit(audio).await.unwrap();
@@ -373,10 +376,18 @@ impl Client {
             })
             .await;
         let mut ending = client.inbox.ending.clone();
+        let played = async {
+            client.ready().await;
+            ready.send(connection).unwrap();
+            std::future::pending::<()>().await;
+        };
         tokio::select! {
-            _ = client.ready() => Some(client),
-            _ = ending.wait_for(|ending| *ending != Ending::Open) => None,
+            () = played => {}
+            ending = ending.wait_for(|ending| *ending != Ending::Open) => {
+                assert_eq!(*ending.unwrap(), Ending::Close(4001));
+            }
         }
+        connection
     }
 
     pub async fn ending(&mut self) -> Ending {
