@@ -40,7 +40,7 @@ pub(super) struct Shared {
     pub(super) separator: Option<Arc<dyn Separator>>,
     pub(super) stage: Arc<dyn Stage>,
     pub(super) plan: Plan,
-    /// Signal processing: analyses, decodes of fixtures, separators. Its threads have lowered priority.
+    /// Analyses. Its threads have lowered priority.
     pub(super) signal: rayon::ThreadPool,
     /// Jobs on the disk.
     pub(super) disk: rayon::ThreadPool,

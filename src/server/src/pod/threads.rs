@@ -5,7 +5,7 @@ use std::thread::{Builder, JoinHandle};
 /// How many threads the pod takes beside its lanes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ThreadSettings {
-    /// Threads for signal processing: analyses, decoding of fixtures, separation.
+    /// Threads of a pool for signal processing.
     pub signal: usize,
     /// By how much the priority of those is lowered (`nice`). It matters only while something else wants the cores, which is the live
     /// session; and it stays, since an ordinary user may not raise a priority again.
@@ -25,7 +25,11 @@ impl Default for ThreadSettings {
 }
 
 impl ThreadSettings {
-    pub(super) fn signal_pool(self) -> Result<rayon::ThreadPool, rayon::ThreadPoolBuildError> {
+    /// A pool for signal processing; separators are given one of their own, so that an analysis never waits for a batch.
+    ///
+    /// # Errors
+    /// If the machine gives no threads.
+    pub fn signal_pool(self) -> Result<rayon::ThreadPool, rayon::ThreadPoolBuildError> {
         let niceness = self.signal_niceness;
         rayon::ThreadPoolBuilder::new()
             .num_threads(self.signal.max(1))

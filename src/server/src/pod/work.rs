@@ -76,8 +76,7 @@ impl Rips {
                 self.waiting.insert(track, rip);
                 return Ok(Outcome::Yielded { abandoned: false });
             }
-            // The network's own parallelism runs in the pool whose priority is lowered.
-            match shared.signal.install(|| rip.run_batch(&job.cancel))? {
+            match rip.run_batch(&job.cancel)? {
                 BatchOutcome::Done => {
                     done = rip.progress().0;
                     tell_progress(shared, job, track, done, total);
@@ -88,7 +87,7 @@ impl Rips {
                 }
             }
         }
-        let Stems { vocals, instruments } = shared.signal.install(|| rip.finish())?;
+        let Stems { vocals, instruments } = rip.finish()?;
         let stems = StemPair {
             vocals: Arc::new(vocals),
             instruments: Arc::new(instruments),
