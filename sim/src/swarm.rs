@@ -81,7 +81,7 @@ pub fn run_seed(seed: u64) -> (Outcome, u64, u64) {
 #[must_use]
 pub fn campaign(first: u64, count: u64) -> Campaign {
     let mut campaign = Campaign::default();
-    coverage::take();
+    let _before = coverage::take();
     for seed in first..first + count {
         let (outcome, events, restarts) = run_seed(seed);
         campaign.seeds += 1;

@@ -6,8 +6,8 @@ use std::{
 };
 
 use greenroom_director::{
-    ClientKey, ConnectionId, Director, Effect, Effects, Event, Failure, Group, Groups, JobId, Limits, Moment, Need,
-    Outcome, Plan, Policy, Span, Task, Times, TrackId, Uploads, Urgency,
+    ClientKey, ConnectionId, Director, Effect, Effects, Event, Failure, Found, Group, Groups, JobId, Limits, Moment,
+    Need, Outcome, Plan, Policy, Span, Task, Times, TrackId, Uploads, Urgency,
 };
 
 use crate::{
@@ -71,6 +71,8 @@ pub struct World {
     hung: BTreeSet<JobId>,
     gone: BTreeSet<ConnectionId>,
     tracks: Vec<TrackId>,
+    kept: Vec<TrackId>,
+    ended: bool,
     shadow: Shadow,
     trace: DefaultHasher,
     events: u64,
@@ -105,6 +107,8 @@ impl World {
             hung: BTreeSet::new(),
             gone: BTreeSet::new(),
             tracks: Vec::new(),
+            kept: Vec::new(),
+            ended: false,
             shadow: Shadow::default(),
             trace: DefaultHasher::new(),
             events: 0,
@@ -130,10 +134,39 @@ impl World {
             self.soon(wait, Thing::Act(client));
         }
         self.soon(Span::milliseconds(100), Thing::Whim);
+        self.boot()?;
         self.until(Moment(0) + FAULTY)?;
         self.heal();
         self.until(self.now + HEALING)?;
         self.at_rest()
+    }
+
+    /// What the disk has: fixtures, and what a pod that keeps uploads kept.
+    fn boot(&mut self) -> Result<(), Violation> {
+        let mut found = Vec::new();
+        for kind in [Found::Fixture, Found::FixtureWithStems] {
+            if self.chance.permille(300) {
+                found.push((self.ids.track(), kind));
+            }
+        }
+        if self.plan.uploads == Uploads::Keep {
+            const KEPT: [Found; 3] = [
+                Found::UploadWithStems,
+                Found::UploadOwingStems,
+                Found::UploadWithoutStems,
+            ];
+            for track in std::mem::take(&mut self.kept) {
+                found.push((
+                    track,
+                    self.chance.pick(&KEPT).copied().unwrap_or(Found::UploadOwingStems),
+                ));
+            }
+        }
+        for (track, found) in found {
+            self.tracks.push(track);
+            self.tell(Event::TrackFound { track, found })?;
+        }
+        Ok(())
     }
 
     /// Goes on until `end`: whatever is due next, thing or deadline.
@@ -287,7 +320,11 @@ impl World {
             self.shadow.effect(&self.plan, &effect).map_err(Violation::Safety)?;
             self.carry_out(&effect);
         }
-        Ok(())
+        if std::mem::take(&mut self.ended) {
+            self.boot()
+        } else {
+            Ok(())
+        }
     }
 
     fn carry_out(&mut self, effect: &Effect) {
@@ -409,7 +446,8 @@ impl World {
         self.jobs.clear();
         self.hung.clear();
         self.rips.clear();
-        self.tracks.clear();
+        self.kept = std::mem::take(&mut self.tracks);
+        self.ended = true;
         self.shadow = Shadow::default();
         for client in &mut self.clients {
             client.stand = Stand::Away;

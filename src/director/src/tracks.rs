@@ -118,7 +118,6 @@ impl Director {
         let Some((connection, session)) = self.live_session() else {
             return false;
         };
-        let playing = session.track;
         // A swap that waits for these stems brings them itself.
         let brought = session
             .swap
@@ -126,7 +125,8 @@ impl Director {
             .map(|swap| swap.track);
         let lineage = self.lineage.map(|lineage| Owner::Lineage(lineage.id));
         let owed = self.tracks.iter().find(|(id, track)| {
-            let mine = Some(track.owner) == lineage || (track.owner == Owner::Everybody && **id == playing);
+            // What belongs to everybody is owed only to the session that asked, and only as long as it lasts.
+            let mine = Some(track.owner) == lineage || track.owner == Owner::Everybody;
             let ended = track.stems.get().is_ready() || track.stems.get().failure().is_some();
             mine && ended && brought != Some(**id) && track.is_usable() && track.owed == Owed::Answer
         });
@@ -218,7 +218,12 @@ impl Director {
         let ack = saved.ack(track, rips);
         if rips {
             state.owe_stems();
-            state.owed = Owed::Answer;
+            // A kept track whose session is over has nobody to tell.
+            state.owed = if state.owner == Owner::Everybody {
+                Owed::Nothing
+            } else {
+                Owed::Answer
+            };
         }
         if let Some(ack) = ack {
             self.answer_upload(ack.connection(), Effect::UploadOk(ack), effects);
