@@ -1,0 +1,147 @@
+//! The embedded default: Spleeter's two networks on the CPU.
+//!
+//! A track goes block by block (512 spectra, 11.9 s) through two U-Nets, one for the singing and one for everything else; what share of
+//! each bin is singing is the ratio of their squared masks. The architecture follows the tensors of the published weights
+//! (Hennequin et al., "Spleeter: a fast and efficient music source separation tool", 2020).
+
+mod core;
+mod decoder;
+mod encoder;
+mod head;
+mod matmul;
+mod network;
+mod plane;
+mod rip;
+mod scratch;
+mod spectrum;
+mod stretch;
+mod tiling;
+mod weights;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use greenroom_audio::{Pcm, SAMPLE_RATE, first_bad_sample};
+use greenroom_stage::{GroupClass, ModuleSlot, Tenant};
+
+use self::core::Core;
+pub use self::weights::{SpleeterNets, WeightsError};
+use crate::{
+    Rip, SeparateError, Separator,
+    checkpoint::{CheckpointError, SPLEETER},
+};
+
+/// How a [`Spleeter`] is run.
+#[derive(Clone, Debug)]
+pub struct SpleeterOptions {
+    /// Keep the weights' file in RAM (79 MB): a restore then needs no disk.
+    pub ram_cache: bool,
+    /// Whose threads do the work.
+    pub pool: Arc<rayon::ThreadPool>,
+}
+
+/// Why the separator could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The checkpoint is missing or damaged.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The checkpoint is whole and is not Spleeter's: a fault of greenroom.
+    #[error("the separator's networks cannot be built ({0}): delete the checkpoint and run `greenroom models fetch`")]
+    Weights(#[from] WeightsError),
+}
+
+/// The separator and its weight group, `separator`.
+pub struct Spleeter {
+    core: Arc<Core>,
+    path: PathBuf,
+    /// The host image, if it is kept.
+    image: Option<Vec<u8>>,
+    weights_bytes: u64,
+    workspace_bytes: u64,
+}
+
+impl Spleeter {
+    /// Opens the checkpoint in the models directory `dir`, checks it against its checksum and builds its networks once for a trial.
+    /// The group begins parked.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open(dir: &Path, options: SpleeterOptions) -> Result<Arc<Self>, OpenError> {
+        let image = SPLEETER.read(dir)?;
+        let nets = SpleeterNets::build(&image)?;
+        Ok(Arc::new(Self {
+            core: Arc::new(Core {
+                slot: ModuleSlot::new("separator"),
+                pool: options.pool,
+                fourier: spectrum::Fourier::new(),
+            }),
+            path: SPLEETER.locate(dir),
+            weights_bytes: image.len() as u64,
+            workspace_bytes: rip::workspace_bytes(&nets),
+            image: options.ram_cache.then_some(image),
+        }))
+    }
+
+    /// Bytes that a batch needs beside the weights and the rip's own accumulators.
+    #[must_use]
+    pub fn workspace_bytes(&self) -> u64 {
+        self.workspace_bytes
+    }
+}
+
+impl Tenant for Spleeter {
+    fn name(&self) -> &'static str {
+        "separator"
+    }
+
+    fn class(&self) -> GroupClass {
+        GroupClass::Separator
+    }
+
+    fn weights_bytes(&self) -> u64 {
+        self.weights_bytes
+    }
+
+    fn attach(&self) -> Result<(), String> {
+        let nets = match &self.image {
+            Some(image) => SpleeterNets::build(image),
+            None => {
+                let image = std::fs::read(&self.path)
+                    .map_err(|error| format!("{} cannot be read: {error}", self.path.display()))?;
+                SpleeterNets::build(&image)
+            }
+        };
+        self.core.slot.fill(nets.map_err(|error| error.to_string())?);
+        Ok(())
+    }
+
+    fn detach(&self) -> bool {
+        self.core.slot.clear()
+    }
+}
+
+impl Separator for Spleeter {
+    fn name(&self) -> &'static str {
+        "spleeter"
+    }
+
+    fn begin(&self, track: Arc<Pcm>) -> Result<Box<dyn Rip>, SeparateError> {
+        let unsuitable = |reason: String| Err(SeparateError::Unsuitable(reason));
+        if track.sample_rate() != SAMPLE_RATE {
+            return unsuitable(format!(
+                "it has {} Hz, and rips are made at {SAMPLE_RATE} Hz",
+                track.sample_rate()
+            ));
+        }
+        if track.frames() == 0 {
+            return unsuitable("it is empty".into());
+        }
+        if let Some((index, value)) = first_bad_sample(track.samples()) {
+            return unsuitable(format!("sample {index} is {value}, which is no sound"));
+        }
+        Ok(Box::new(rip::SpleeterRip::new(Arc::clone(&self.core), track)?))
+    }
+}
