@@ -82,7 +82,10 @@ impl Director {
     pub(crate) fn keeps_apart(&self) -> bool {
         let eager: u64 = Group::EAGER.iter().map(|group| self.plan.weights(*group)).sum();
         let any = Group::EAGER.iter().any(|group| self.plan.has(*group));
+        // Let in because everybody else was out, it must leave before anybody returns, whatever memory there is by now.
+        let alone = self.placement(Group::Separator).grounds() == Some(Grounds::AllParked);
         any && match self.plan.policy {
+            _ if alone => true,
             Policy::Always => true,
             Policy::Never => false,
             Policy::Auto { reserve_bytes } => {

@@ -90,7 +90,7 @@ impl SliceBuffer {
         };
         let place = (0..state.fresh.len()).min_by_key(|place| ahead(state.fresh[*place].0, state.fresh[*place].1))?;
         let (start, end) = state.fresh[place];
-        let until = end.min(start + frames_max.max(1));
+        let until = end.min(start.saturating_add(frames_max.max(1)));
         if until == end {
             state.fresh.remove(place);
         } else {
