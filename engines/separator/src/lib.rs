@@ -10,7 +10,8 @@ use std::sync::Arc;
 use greenroom_audio::Pcm;
 use greenroom_sync::CancelFlag;
 
-pub use spleeter::{OpenError, Spleeter, SpleeterNets, SpleeterOptions, WeightsError};
+pub use checkpoint::{Checkpoint, CheckpointError, CheckpointState, FetchStep, KNOWN_MODELS, SPLEETER, Verified};
+pub use spleeter::{Spleeter, SpleeterNets, SpleeterOptions, WeightsError};
 
 /// The two stems of a track, in this order everywhere.
 #[derive(Clone, Debug, PartialEq)]

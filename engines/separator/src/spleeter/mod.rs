@@ -42,17 +42,6 @@ pub struct SpleeterOptions {
     pub pool: Arc<rayon::ThreadPool>,
 }
 
-/// Why the separator could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The checkpoint is missing or damaged.
-    #[error(transparent)]
-    Checkpoint(#[from] CheckpointError),
-    /// The checkpoint is whole and is not Spleeter's: a fault of greenroom.
-    #[error("the separator's networks cannot be built ({0}): delete the checkpoint and run `greenroom models fetch`")]
-    Weights(#[from] WeightsError),
-}
-
 /// The separator and its weight group, `separator`.
 pub struct Spleeter {
     core: Arc<Core>,
@@ -68,10 +57,13 @@ impl Spleeter {
     /// The group begins parked.
     ///
     /// # Errors
-    /// See [`OpenError`].
-    pub fn open(dir: &Path, options: SpleeterOptions) -> Result<Arc<Self>, OpenError> {
+    /// `Missing`, `Damaged`, `Unusable`, `Io`.
+    pub fn open(dir: &Path, options: SpleeterOptions) -> Result<Arc<Self>, CheckpointError> {
         let image = SPLEETER.read(dir)?;
-        let nets = SpleeterNets::build(&image)?;
+        let nets = SpleeterNets::build(&image).map_err(|error| CheckpointError::Unusable {
+            path: SPLEETER.locate(dir),
+            reason: error.to_string(),
+        })?;
         Ok(Arc::new(Self {
             core: Arc::new(Core {
                 slot: ModuleSlot::new("separator"),
