@@ -38,7 +38,8 @@ pub(super) fn read(file: &Path) -> anyhow::Result<Pcm> {
     let decoded = greenroom_audio::decode(&bytes, &DecodeLimits::default())
         .with_context(|| format!("{} cannot be decoded", file.display()))?;
     let rate = greenroom_audio::SAMPLE_RATE;
-    greenroom_audio::resample(&decoded.pcm, rate).with_context(|| format!("{} cannot be brought to {rate} Hz", file.display()))
+    greenroom_audio::resample(&decoded.pcm, rate)
+        .with_context(|| format!("{} cannot be brought to {rate} Hz", file.display()))
 }
 
 fn as_text(file: &Path, pcm: &Pcm, analysis: &Analysis) -> String {

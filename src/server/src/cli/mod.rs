@@ -1,6 +1,10 @@
 //! The command line.
 
 mod analyze;
+mod doctor;
+mod models;
+mod separate;
+// mod serve;
 
 use std::path::PathBuf;
 
@@ -10,11 +14,16 @@ use crate::config::{Config, Settings};
 
 /// Play AI music live: a server for one listener at a time, whose stem separator and generator never fight for memory.
 #[derive(Debug, Parser)]
-#[command(name = "greenroom", version, max_term_width = 100, after_help = "\
+#[command(
+    name = "greenroom",
+    version,
+    max_term_width = 100,
+    after_help = "\
 Start with:
   greenroom models fetch     get the default separator's weights (once)
   greenroom serve            then open the address that it prints
-  greenroom doctor           what this machine has, and what would run on it")]
+  greenroom doctor           what this machine has, and what would run on it"
+)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -35,8 +44,20 @@ A flag goes over a variable, a variable over the file.")]
         #[command(flatten)]
         settings: Box<Settings>,
     },
+    /// Split a file into vocals and instruments, as two WAVs
+    Separate(separate::Arguments),
     /// Tell a file's length, tempo and key
     Analyze(analyze::Arguments),
+    /// Say what this machine has, which engines and checkpoints, and what would run
+    Doctor {
+        /// TOML file with settings
+        #[arg(long, short, env = "GREENROOM_CONFIG", value_name = "FILE")]
+        config: Option<PathBuf>,
+        #[command(flatten)]
+        settings: Box<Settings>,
+    },
+    /// List, fetch or verify model weights
+    Models(models::Arguments),
 }
 
 /// Runs the command line; gives the process's exit code.
@@ -47,14 +68,29 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
     match cli.command {
         Command::Serve { config, settings } => {
             let _config = resolve(config, *settings)?;
-            Ok(0)
+            anyhow::bail!("sockets are not in yet")
         }
+        Command::Separate(arguments) => separate::run(&arguments),
         Command::Analyze(arguments) => analyze::run(&arguments),
+        Command::Doctor { config, settings } => doctor::run(&resolve(config, *settings)?),
+        Command::Models(arguments) => models::run(&arguments),
     }
 }
 
 /// Flags and environment over the file over the defaults.
 fn resolve(file: Option<PathBuf>, settings: Settings) -> anyhow::Result<Config> {
-    let file = file.map(|path| Settings::from_file(&path)).transpose()?.unwrap_or_default();
+    let file = file
+        .map(|path| Settings::from_file(&path))
+        .transpose()?
+        .unwrap_or_default();
     settings.over(file).resolve()
+}
+
+/// Where model weights are: as given, or as the configuration's default says.
+fn models_dir(given: Option<PathBuf>) -> anyhow::Result<PathBuf> {
+    let settings = Settings {
+        models_dir: given,
+        ..Settings::default()
+    };
+    Ok(settings.resolve()?.models_dir)
 }
