@@ -1,7 +1,9 @@
 //! The pod: sockets, configuration, telemetry, and the driver that carries out the director's effects.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod cli;
 pub mod config;
+pub mod house;
+pub mod net;
 pub mod pod;
 pub mod telemetry;
