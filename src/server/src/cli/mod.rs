@@ -4,7 +4,7 @@ mod analyze;
 mod doctor;
 mod models;
 mod separate;
-// mod serve;
+mod serve;
 
 use std::path::PathBuf;
 
@@ -66,10 +66,7 @@ A flag goes over a variable, a variable over the file.")]
 /// Whatever kept the command from its work, in words for a person.
 pub fn run(cli: Cli) -> anyhow::Result<u8> {
     match cli.command {
-        Command::Serve { config, settings } => {
-            let _config = resolve(config, *settings)?;
-            anyhow::bail!("sockets are not in yet")
-        }
+        Command::Serve { config, settings } => serve::run(resolve(config, *settings)?),
         Command::Separate(arguments) => separate::run(&arguments),
         Command::Analyze(arguments) => analyze::run(&arguments),
         Command::Doctor { config, settings } => doctor::run(&resolve(config, *settings)?),

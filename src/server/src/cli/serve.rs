@@ -21,7 +21,10 @@ use crate::{
 #[allow(clippy::print_stdout, reason = "whoever starts it wants to know where it listens")]
 pub(super) fn run(config: Config) -> anyhow::Result<u8> {
     telemetry::start(config.log_format, &config.log)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no threads for sockets")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("no threads for sockets")?;
     runtime.block_on(async {
         // The port first: where it is taken nothing else needs to start.
         let listener = listen(&config).await?;
@@ -70,6 +73,8 @@ async fn end_on_signals(pod: PodHandle) {
             _ = interrupt.recv() => {}
         }
         tracing::info!("asked to end");
-        pod.tell_surely(Event::ShutdownAsked);
+        if pod.tell(Event::ShutdownAsked).await.is_err() {
+            return;
+        }
     }
 }
