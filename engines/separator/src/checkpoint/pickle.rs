@@ -306,3 +306,6 @@ fn array(shape: &[Value], bytes: &[u8]) -> Result<Array, PickleError> {
         bytes: bytes.to_vec(),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,8 +16,8 @@ use super::{
 const KERNEL: usize = 5;
 /// Filter taps of all four phases.
 const TAPS: usize = KERNEL * KERNEL;
-/// Input channels whose columns are gathered at once: with 512 columns 288 KiB.
-const CHUNK_CHANNELS: usize = 16;
+/// Input channels whose columns are gathered at once: with 256 columns 288 KiB.
+const CHUNK_CHANNELS: usize = 32;
 
 /// The nine input places (row, column) around an output place, in an order in which each phase sees an unbroken run of them.
 const NEIGHBOURS: [(isize, isize); 9] = [

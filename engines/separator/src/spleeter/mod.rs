@@ -10,6 +10,8 @@ mod encoder;
 mod head;
 mod matmul;
 mod network;
+#[cfg(test)]
+mod oracle;
 mod plane;
 mod rip;
 mod scratch;

@@ -109,31 +109,35 @@ impl SpleeterRip {
 
     fn separate(&self, nets: &SpleeterNets, room: &mut Room, cancel: &CancelFlag) -> Result<Addition, Interruption> {
         let block = self.block();
-        let channels = 0..self.track.channels();
-        let mut spectra = Vec::with_capacity(channels.len());
-        for channel in channels {
-            let samples = self.samples_under(&block, channel)?;
-            spectra.push(self.core.fourier.analyse(&samples, block.len(), cancel)?);
-        }
+        let mut spectra = (0..self.track.channels())
+            .into_par_iter()
+            .map(|channel| {
+                let samples = self.samples_under(&block, channel)?;
+                Ok(self.core.fourier.analyse(&samples, block.len(), cancel)?)
+            })
+            .collect::<Result<Vec<_>, Interruption>>()?;
         write_magnitudes(&spectra, room.activations.input());
         nets.vocals.run(&mut room.activations, &mut room.vocals, cancel)?;
         nets.accompaniment
             .run(&mut room.activations, &mut room.accompaniment, cancel)?;
-        let mut tails = Vec::with_capacity(spectra.len());
-        for (channel, spectra) in spectra.iter_mut().enumerate() {
-            let sides = if self.track.channels() == 1 {
-                0..CHANNELS
-            } else {
-                channel..channel + 1
-            };
-            if !apply_mask(spectra, room, sides) {
-                return Err(Interruption::Failed(SeparateError::NotFinite {
-                    batch: self.batches_done,
-                }));
-            }
-            let sound = self.core.fourier.synthesise(spectra, cancel)?;
-            tails.push(self.longer_tail(channel, &block, &sound));
-        }
+        let room = &*room;
+        let tails = spectra
+            .par_iter_mut()
+            .enumerate()
+            .map(|(channel, spectra)| {
+                // Mono went to both sides of the networks and comes back from both.
+                let sides = match self.track.channels() {
+                    1 => 0..CHANNELS,
+                    _ => channel..channel + 1,
+                };
+                if !apply_mask(spectra, room, sides) {
+                    let batch = self.batches_done;
+                    return Err(Interruption::Failed(SeparateError::NotFinite { batch }));
+                }
+                let sound = self.core.fourier.synthesise(spectra, cancel)?;
+                Ok(self.longer_tail(channel, &block, &sound))
+            })
+            .collect::<Result<Vec<_>, Interruption>>()?;
         self.addition(tails, &block)
     }
 

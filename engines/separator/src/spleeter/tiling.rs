@@ -1,7 +1,7 @@
 //! How a layer's work is cut into tiles. The cut depends on sizes only, never on threads: sums are then the same bits everywhere.
 
 /// Columns (places of the output) that are multiplied together.
-const COLUMNS_MAX: usize = 512;
+const COLUMNS_MAX: usize = 256;
 /// Output channels of one tile at most, where a layer has few places.
 const GROUP_CHANNELS_MAX: usize = 64;
 /// Layers with so many tiles of rows need no cut by channels.
