@@ -93,20 +93,40 @@ pub struct Settings {
     #[arg(long, env = "GREENROOM_WEB_DIR", value_name = "DIR", help_heading = "Files")]
     pub web_dir: Option<PathBuf>,
     /// Mel-Band RoFormer checkpoint of production pods
-    #[arg(long, env = "MELBAND_ROFORMER_MODEL_PATH", value_name = "FILE", help_heading = "Files")]
+    #[arg(
+        long,
+        env = "MELBAND_ROFORMER_MODEL_PATH",
+        value_name = "FILE",
+        help_heading = "Files"
+    )]
     pub melband_checkpoint: Option<PathBuf>,
     /// Directory of ACE-Step checkpoints of production pods
     #[arg(long, env = "ACESTEP_MODELS_DIR", value_name = "DIR", help_heading = "Files")]
     pub acestep_models_dir: Option<PathBuf>,
 
     /// What makes the music
-    #[arg(long, env = "GREENROOM_GENERATOR", value_enum, help_heading = "Engines and placement")]
+    #[arg(
+        long,
+        env = "GREENROOM_GENERATOR",
+        value_enum,
+        help_heading = "Engines and placement"
+    )]
     pub generator: Option<GeneratorChoice>,
     /// When eager weights make room for the separator
-    #[arg(long, env = "DEMON_MELBAND_VRAM_PARK", value_enum, help_heading = "Engines and placement")]
+    #[arg(
+        long,
+        env = "DEMON_MELBAND_VRAM_PARK",
+        value_enum,
+        help_heading = "Engines and placement"
+    )]
     pub park_policy: Option<PolicyChoice>,
     /// With policy auto: gigabytes that must stay claimable
-    #[arg(long, env = "DEMON_MELBAND_VRAM_RESERVE_GB", value_name = "GB", help_heading = "Engines and placement")]
+    #[arg(
+        long,
+        env = "DEMON_MELBAND_VRAM_RESERVE_GB",
+        value_name = "GB",
+        help_heading = "Engines and placement"
+    )]
     pub park_reserve_gb: Option<f64>,
     /// Keep the separator's weights in RAM between rips
     #[arg(
@@ -118,10 +138,20 @@ pub struct Settings {
     )]
     pub separator_ram_cache: Option<bool>,
     /// Gigabytes of device memory that weights and workspaces may fill
-    #[arg(long, env = "GREENROOM_MEMORY_BUDGET_GB", value_name = "GB", help_heading = "Engines and placement")]
+    #[arg(
+        long,
+        env = "GREENROOM_MEMORY_BUDGET_GB",
+        value_name = "GB",
+        help_heading = "Engines and placement"
+    )]
     pub memory_budget_gb: Option<f64>,
     /// Seconds without input after which generation rests
-    #[arg(long, env = "DEMON_IDLE_PAUSE_S", value_name = "SECONDS", help_heading = "Engines and placement")]
+    #[arg(
+        long,
+        env = "DEMON_IDLE_PAUSE_S",
+        value_name = "SECONDS",
+        help_heading = "Engines and placement"
+    )]
     pub idle_pause_s: Option<f64>,
     /// Warm the engines up before the pod says that it is ready
     #[arg(
@@ -137,7 +167,12 @@ pub struct Settings {
     #[arg(long, env = "GREENROOM_UPLOADS", value_enum, help_heading = "Limits")]
     pub uploads: Option<UploadsChoice>,
     /// Longest source in seconds; longer audio is trimmed
-    #[arg(long, env = "GREENROOM_SOURCE_SECONDS_MAX", value_name = "SECONDS", help_heading = "Limits")]
+    #[arg(
+        long,
+        env = "GREENROOM_SOURCE_SECONDS_MAX",
+        value_name = "SECONDS",
+        help_heading = "Limits"
+    )]
     pub source_seconds_max: Option<u32>,
     /// Largest body of an upload in megabytes
     #[arg(long, env = "GREENROOM_BODY_MB_MAX", value_name = "MB", help_heading = "Limits")]
@@ -149,7 +184,12 @@ pub struct Settings {
     #[arg(long, env = "GREENROOM_DATA_GB_MAX", value_name = "GB", help_heading = "Limits")]
     pub data_gb_max: Option<f64>,
     /// Most uploads at once
-    #[arg(long, env = "GREENROOM_UPLOADS_AT_ONCE_MAX", value_name = "COUNT", help_heading = "Limits")]
+    #[arg(
+        long,
+        env = "GREENROOM_UPLOADS_AT_ONCE_MAX",
+        value_name = "COUNT",
+        help_heading = "Limits"
+    )]
     pub uploads_at_once_max: Option<usize>,
 
     /// How the log is written
@@ -262,7 +302,10 @@ impl Settings {
         let reserve_gb = positive("park-reserve-gb", self.park_reserve_gb.unwrap_or(6.0))?;
         let idle_pause_s = positive("idle-pause-s", self.idle_pause_s.unwrap_or(20.0))?;
         let data_gb_max = positive("data-gb-max", self.data_gb_max.unwrap_or(20.0))?;
-        let budget_gb = self.memory_budget_gb.map(|gigabytes| positive("memory-budget-gb", gigabytes)).transpose()?;
+        let budget_gb = self
+            .memory_budget_gb
+            .map(|gigabytes| positive("memory-budget-gb", gigabytes))
+            .transpose()?;
         let source_seconds_max = self.source_seconds_max.unwrap_or(constants::SOURCE_SECONDS_MAX);
         ensure!(
             (1..=constants::DECODED_SECONDS_MAX).contains(&source_seconds_max),
@@ -276,15 +319,21 @@ impl Settings {
             port: self.port.unwrap_or(constants::PORT),
             api_key,
             allowed_origins: self.allowed_origins.unwrap_or_default(),
-            data_dir: self.data_dir.unwrap_or_else(|| home(".local/share/greenroom", "XDG_DATA_HOME", "greenroom")),
-            models_dir: self.models_dir.unwrap_or_else(|| home(".cache/greenroom/models", "XDG_CACHE_HOME", "greenroom/models")),
+            data_dir: self
+                .data_dir
+                .unwrap_or_else(|| home(".local/share/greenroom", "XDG_DATA_HOME", "greenroom")),
+            models_dir: self
+                .models_dir
+                .unwrap_or_else(|| home(".cache/greenroom/models", "XDG_CACHE_HOME", "greenroom/models")),
             web_dir: self.web_dir.unwrap_or_else(|| PathBuf::from("web/dist")),
             melband_checkpoint: self.melband_checkpoint,
             acestep_models_dir: self.acestep_models_dir,
             generator: self.generator.unwrap_or(GeneratorChoice::Spectral),
             policy: match self.park_policy.unwrap_or(PolicyChoice::Always) {
                 PolicyChoice::Always => Policy::Always,
-                PolicyChoice::Auto => Policy::Auto { reserve_bytes: (reserve_gb * GIGABYTE) as u64 },
+                PolicyChoice::Auto => Policy::Auto {
+                    reserve_bytes: (reserve_gb * GIGABYTE) as u64,
+                },
                 PolicyChoice::Never => Policy::Never,
             },
             separator_ram_cache: self.separator_ram_cache.unwrap_or(true),
@@ -296,7 +345,11 @@ impl Settings {
                 UploadsChoice::Keep => Uploads::Keep,
             },
             source_seconds_max,
-            body_bytes_max: self.body_mb_max.unwrap_or(256).saturating_mul(1 << 20).min(constants::FRAME_BYTES_MAX as u64),
+            body_bytes_max: self
+                .body_mb_max
+                .unwrap_or(256)
+                .saturating_mul(1 << 20)
+                .min(constants::FRAME_BYTES_MAX as u64),
             limits: Limits {
                 tracks: self.tracks_max.unwrap_or(default.tracks).max(1),
                 uploads: self.uploads_at_once_max.unwrap_or(default.uploads).max(1),
@@ -310,7 +363,10 @@ impl Settings {
 }
 
 fn positive(name: &str, value: f64) -> anyhow::Result<f64> {
-    ensure!(value.is_finite() && value > 0.0, "{name} is {value}: it must be more than 0");
+    ensure!(
+        value.is_finite() && value > 0.0,
+        "{name} is {value}: it must be more than 0"
+    );
     Ok(value)
 }
 
@@ -319,7 +375,10 @@ fn home(below_home: &str, variable: &str, below_variable: &str) -> PathBuf {
     if let Some(base) = std::env::var_os(variable).filter(|base| !base.is_empty()) {
         return PathBuf::from(base).join(below_variable);
     }
-    std::env::var_os("HOME").map_or_else(|| PathBuf::from(".greenroom").join(below_variable), |home| PathBuf::from(home).join(below_home))
+    std::env::var_os("HOME").map_or_else(
+        || PathBuf::from(".greenroom").join(below_variable),
+        |home| PathBuf::from(home).join(below_home),
+    )
 }
 
 #[cfg(test)]
@@ -329,10 +388,18 @@ mod tests {
     #[test]
     fn a_flag_goes_over_the_file_which_goes_over_the_default() {
         let file: Settings = toml::from_str("port = 2000\npark-policy = \"auto\"\npark-reserve-gb = 2.5").unwrap();
-        let flags = Settings { port: Some(3000), ..Settings::default() };
+        let flags = Settings {
+            port: Some(3000),
+            ..Settings::default()
+        };
         let config = flags.over(file).resolve().unwrap();
         assert_eq!(config.port, 3000);
-        assert_eq!(config.policy, Policy::Auto { reserve_bytes: 2_500_000_000 });
+        assert_eq!(
+            config.policy,
+            Policy::Auto {
+                reserve_bytes: 2_500_000_000
+            }
+        );
         assert_eq!(config.limits.tracks, 64);
     }
 
@@ -345,9 +412,27 @@ mod tests {
     #[test]
     fn values_that_make_no_sense_are_refused_by_name() {
         for (settings, word) in [
-            (Settings { park_reserve_gb: Some(-1.0), ..Settings::default() }, "park-reserve-gb"),
-            (Settings { source_seconds_max: Some(0), ..Settings::default() }, "source-seconds-max"),
-            (Settings { idle_pause_s: Some(f64::NAN), ..Settings::default() }, "idle-pause-s"),
+            (
+                Settings {
+                    park_reserve_gb: Some(-1.0),
+                    ..Settings::default()
+                },
+                "park-reserve-gb",
+            ),
+            (
+                Settings {
+                    source_seconds_max: Some(0),
+                    ..Settings::default()
+                },
+                "source-seconds-max",
+            ),
+            (
+                Settings {
+                    idle_pause_s: Some(f64::NAN),
+                    ..Settings::default()
+                },
+                "idle-pause-s",
+            ),
         ] {
             assert!(settings.resolve().unwrap_err().to_string().contains(word));
         }

@@ -57,7 +57,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     )?;
     separator.attach().map_err(anyhow::Error::msg)?;
     let started = Instant::now();
-    let stems = separate(&*separator, Arc::clone(&track))?;
+    let stems = separate(&separator, Arc::clone(&track))?;
     let took = started.elapsed().as_secs_f64();
     fs::create_dir_all(&arguments.output).with_context(|| format!("{} cannot be made", arguments.output.display()))?;
     let format = if arguments.pcm16 {
