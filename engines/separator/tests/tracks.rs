@@ -1,5 +1,7 @@
 //! Tracks of every length and shape, unusable ones, and weights that went wrong.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod support;
 
 use std::{fs, sync::Arc};

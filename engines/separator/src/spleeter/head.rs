@@ -58,11 +58,11 @@ impl LastDecoder {
                     continue;
                 };
                 for (row, sums) in sums.chunks_exact_mut(2 * width).enumerate() {
-                    let ky = row as isize + 1 - 2 * dy;
-                    if ky > 4 || ky < 0 {
+                    // As in `decoder`: this row of the filter, if it has such a row.
+                    let ky = usize::try_from(row as isize + 1 - 2 * dy).ok();
+                    let Some(taps) = ky.and_then(|ky| filter.chunks_exact(KERNEL).nth(ky)) else {
                         continue;
-                    }
-                    let taps = &filter[ky as usize * KERNEL..][..KERNEL];
+                    };
                     let (even, odd) = sums.split_at_mut(width);
                     add_taps(even, odd, source, taps);
                 }

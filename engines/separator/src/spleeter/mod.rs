@@ -8,6 +8,7 @@ mod core;
 mod decoder;
 mod encoder;
 mod head;
+mod interruption;
 mod matmul;
 mod network;
 #[cfg(test)]

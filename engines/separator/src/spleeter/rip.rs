@@ -9,7 +9,8 @@ use realfft::num_complex::Complex32;
 
 use super::{
     core::Core,
-    network::{Activations, CHANNELS, Cancelled},
+    interruption::Interruption,
+    network::{Activations, CHANNELS},
     plane::{Plane, channel_of},
     spectrum::{BINS, HOP, REACH, WINDOW},
     stretch::{Direction, NETWORK_RATE},
@@ -23,24 +24,6 @@ pub(crate) const BLOCK_FRAMES: usize = 512;
 pub(crate) const NETWORK_BINS: usize = 1024;
 /// Keeps the ratio of two silences at one half.
 const EPSILON: f32 = 1e-10;
-
-/// Why a batch ended before its end.
-enum Interruption {
-    Cancelled,
-    Failed(SeparateError),
-}
-
-impl From<Cancelled> for Interruption {
-    fn from(_: Cancelled) -> Self {
-        Self::Cancelled
-    }
-}
-
-impl From<SeparateError> for Interruption {
-    fn from(error: SeparateError) -> Self {
-        Self::Failed(error)
-    }
-}
 
 /// Buffers that one batch hands to the next.
 #[derive(Debug)]
@@ -112,7 +95,7 @@ impl SpleeterRip {
         let mut spectra = (0..self.track.channels())
             .into_par_iter()
             .map(|channel| {
-                let samples = self.samples_under(&block, channel)?;
+                let samples = self.samples_under(&block, channel, cancel)?;
                 Ok(self.core.fourier.analyse(&samples, block.len(), cancel)?)
             })
             .collect::<Result<Vec<_>, Interruption>>()?;
@@ -138,11 +121,11 @@ impl SpleeterRip {
                 Ok(self.longer_tail(channel, &block, &sound))
             })
             .collect::<Result<Vec<_>, Interruption>>()?;
-        self.addition(tails, &block)
+        self.addition(tails, &block, cancel)
     }
 
     /// What the windows of a block lie over, at the networks' rate, with silence beyond the clip.
-    fn samples_under(&self, block: &Range<usize>, channel: u16) -> Result<Vec<f32>, SeparateError> {
+    fn samples_under(&self, block: &Range<usize>, channel: u16, cancel: &CancelFlag) -> Result<Vec<f32>, Interruption> {
         let start = (block.start * HOP).saturating_sub(REACH);
         let end = self.length.min((block.end - 1) * HOP + REACH);
         let wanted = start..end;
@@ -152,9 +135,7 @@ impl SpleeterRip {
             .chunks_exact(channels)
             .map(|frame| frame[usize::from(channel)])
             .collect();
-        let samples = Direction::ToNetwork
-            .convert(&input, needed.start, &wanted)
-            .map_err(compute)?;
+        let samples = Direction::ToNetwork.convert(&input, needed.start, &wanted, cancel)?;
         let mut padded = vec![0.0; (block.len() - 1) * HOP + WINDOW];
         let lead = start + REACH - block.start * HOP;
         padded[lead..lead + samples.len()].copy_from_slice(&samples);
@@ -177,7 +158,12 @@ impl SpleeterRip {
     }
 
     /// Brings what is final of the tails to the track's rate, and cuts them.
-    fn addition(&self, mut tails: Vec<Tail>, block: &Range<usize>) -> Result<Addition, Interruption> {
+    fn addition(
+        &self,
+        mut tails: Vec<Tail>,
+        block: &Range<usize>,
+        cancel: &CancelFlag,
+    ) -> Result<Addition, Interruption> {
         let is_last = block.end == self.frames;
         let emitted = self.vocals.len() / usize::from(self.track.channels());
         let (complete, end) = if is_last {
@@ -192,13 +178,12 @@ impl SpleeterRip {
             .par_iter_mut()
             .map(|tail| {
                 let samples = &tail.samples[..complete - tail.start];
-                let converted = Direction::FromNetwork.convert(samples, tail.start, &wanted)?;
+                let converted = Direction::FromNetwork.convert(samples, tail.start, &wanted, cancel)?;
                 tail.samples.drain(..(next_start - tail.start).min(tail.samples.len()));
                 tail.start = next_start;
                 Ok(converted)
             })
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(compute)?;
+            .collect::<Result<Vec<_>, Interruption>>()?;
         Ok(Addition {
             tails,
             vocals: interleaved(converted),
@@ -336,8 +321,4 @@ fn interleaved(mut channels: Vec<Vec<f32>>) -> Vec<f32> {
             .collect(),
         _ => channels.pop().unwrap_or_default(),
     }
-}
-
-fn compute(error: greenroom_audio::ResampleError) -> SeparateError {
-    SeparateError::Compute(error.to_string())
 }
