@@ -494,3 +494,6 @@ fn ignore(what: Ignored, context: &mut Actions) -> Outcome<State> {
     context.push(Action::Ignore(what));
     Handled
 }
+
+#[cfg(test)]
+mod tests;

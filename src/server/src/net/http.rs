@@ -44,7 +44,9 @@ pub(super) fn routes(net: Arc<Net>) -> Router {
         .route("/metrics", get(metrics))
         .route_layer(guard.clone())
         .route_layer(cors(Arc::clone(&net)));
-    let open_to_pages = Router::new().route("/api/server-info", get(server_info)).route_layer(guard);
+    let open_to_pages = Router::new()
+        .route("/api/server-info", get(server_info))
+        .route_layer(guard);
     Router::new()
         .merge(guarded)
         .merge(open_to_pages)
@@ -56,7 +58,10 @@ pub(super) fn routes(net: Arc<Net>) -> Router {
 
 /// Lets in who gives the key and, where something is changed, comes from an allowed origin.
 async fn guard(State(net): Shared, request: Request, next: Next) -> Response {
-    match net.access.check(request.method(), request.uri(), request.headers(), false) {
+    match net
+        .access
+        .check(request.method(), request.uri(), request.headers(), false)
+    {
         Ok(()) => next.run(request).await,
         Err(denied) => {
             net.counters.denied();
@@ -200,7 +205,10 @@ async fn healthz(State(net): Shared) -> (StatusCode, &'static str) {
     if net.pod.is_healthy() {
         (StatusCode::OK, "the event loop gets on\n")
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "the event loop made no progress lately\n")
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the event loop made no progress lately\n",
+        )
     }
 }
 
@@ -214,7 +222,10 @@ async fn readyz(State(net): Shared) -> (StatusCode, &'static str) {
 
 async fn metrics(State(net): Shared) -> impl IntoResponse {
     let text = prometheus(&net.pod.metrics()) + &net.counters.to_text();
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
+    (
+        [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
+        text,
+    )
 }
 
 /// The Prometheus text format; lines of one name stand together, under one head.
@@ -228,11 +239,19 @@ fn prometheus(metrics: &[Metric]) -> String {
         if name != last {
             let kind = if metric.is_counter { "counter" } else { "gauge" };
             // Writing to a string does not fail.
-            let _ = write!(text, "# HELP greenroom_{name} {}\n# TYPE greenroom_{name} {kind}\n", metric.help);
+            let _ = write!(
+                text,
+                "# HELP greenroom_{name} {}\n# TYPE greenroom_{name} {kind}\n",
+                metric.help
+            );
             last = name;
         }
         let labels: Vec<String> = metric.labels.iter().map(label).collect();
-        let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+        let labels = if labels.is_empty() {
+            String::new()
+        } else {
+            format!("{{{}}}", labels.join(","))
+        };
         let _ = writeln!(text, "greenroom_{name}{labels} {}", metric.value);
     }
     text

@@ -95,7 +95,10 @@ async fn answered(
     permit: Arc<OwnedSemaphorePermit>,
 ) -> Result<Response<Body>, Infallible> {
     if socket::is_upgrade(request.headers()) {
-        let denied = net.access.check(request.method(), request.uri(), request.headers(), true).err();
+        let denied = net
+            .access
+            .check(request.method(), request.uri(), request.headers(), true)
+            .err();
         if denied.is_some() {
             net.counters.denied();
         }

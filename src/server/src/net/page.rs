@@ -29,7 +29,12 @@ const NOT_FOUND: &str = "there is nothing at this address: the page is at /, the
 /// Serves a file of the page.
 pub(super) async fn page(State(net): State<Arc<Net>>, request: Request) -> Response {
     if !is_built(&net.web_dir).await {
-        return (StatusCode::SERVICE_UNAVAILABLE, [(header::CACHE_CONTROL, "no-store")], Html(NOT_BUILT)).into_response();
+        return (
+            StatusCode::SERVICE_UNAVAILABLE,
+            [(header::CACHE_CONTROL, "no-store")],
+            Html(NOT_BUILT),
+        )
+            .into_response();
     }
     let is_hashed = request.uri().path().starts_with(HASHED);
     let files = ServeDir::new(&net.web_dir);
@@ -40,7 +45,11 @@ pub(super) async fn page(State(net): State<Arc<Net>>, request: Request) -> Respo
     if response.status() == StatusCode::NOT_FOUND {
         return (StatusCode::NOT_FOUND, NOT_FOUND).into_response();
     }
-    let cache = if is_hashed { "public, max-age=31536000, immutable" } else { "no-cache" };
+    let cache = if is_hashed {
+        "public, max-age=31536000, immutable"
+    } else {
+        "no-cache"
+    };
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(cache));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

@@ -7,8 +7,8 @@ use greenroom_audio::{Pcm, SAMPLE_RATE};
 use greenroom_director::{ConnectionId, Event, Failure, Intent, Mode, Source, TrackId};
 use greenroom_generator::{KnobValue, Prompt, StreamSettings};
 use greenroom_wire::{
-    ClientMessage, ErrorCode, PcmFrame, PcmFrameError, ServerMessage, SessionConfig, StemSourceMode,
-    SwapSource, UploadHeader, knobs,
+    ClientMessage, ErrorCode, PcmFrame, PcmFrameError, ServerMessage, SessionConfig, StemSourceMode, SwapSource,
+    UploadHeader, knobs,
 };
 
 use super::connection::{Due, reference_failed};

@@ -65,13 +65,21 @@ pub(super) fn upgrade<B>(
     permit: Arc<OwnedSemaphorePermit>,
 ) -> Response<Body> {
     let headers = request.headers();
-    let version_fits = headers.get(header::SEC_WEBSOCKET_VERSION).is_some_and(|version| version == "13");
+    let version_fits = headers
+        .get(header::SEC_WEBSOCKET_VERSION)
+        .is_some_and(|version| version == "13");
     let (Some(key), true) = (headers.get(header::SEC_WEBSOCKET_KEY), version_fits) else {
-        return refused(StatusCode::BAD_REQUEST, "a WebSocket needs a Sec-WebSocket-Key and version 13");
+        return refused(
+            StatusCode::BAD_REQUEST,
+            "a WebSocket needs a Sec-WebSocket-Key and version 13",
+        );
     };
     let accept = derive_accept_key(key.as_bytes());
     let Some(upgrading) = request.extensions_mut().remove::<OnUpgrade>() else {
-        return refused(StatusCode::BAD_REQUEST, "this connection cannot become a WebSocket: use HTTP/1.1");
+        return refused(
+            StatusCode::BAD_REQUEST,
+            "this connection cannot become a WebSocket: use HTTP/1.1",
+        );
     };
     let Ok(accept) = HeaderValue::from_str(&accept) else {
         return refused(StatusCode::BAD_REQUEST, "the Sec-WebSocket-Key makes no sense");
@@ -103,7 +111,13 @@ fn refused(status: StatusCode, words: &'static str) -> Response<Body> {
     response
 }
 
-async fn serve(net: Arc<Net>, connection: ConnectionId, stream: TcpStream, read_already: &[u8], denied: Option<Denied>) {
+async fn serve(
+    net: Arc<Net>,
+    connection: ConnectionId,
+    stream: TcpStream,
+    read_already: &[u8],
+    denied: Option<Denied>,
+) {
     let stream = Arc::new(stream);
     if let Err(error) = socket2::SockRef::from(&*stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX) {
         tracing::debug!(%error, "the kernel keeps its own limit of unsent bytes");

@@ -144,10 +144,17 @@ async fn take(
 fn declared_bytes(declared: Option<u64>, bytes_max: u64) -> Result<usize, Problem> {
     let Some(bytes) = declared else {
         let words = "the request must say how large the file is: send it with a Content-Length";
-        return Err(Problem::with_status(StatusCode::LENGTH_REQUIRED, ErrorCode::BadAudio, words));
+        return Err(Problem::with_status(
+            StatusCode::LENGTH_REQUIRED,
+            ErrorCode::BadAudio,
+            words,
+        ));
     };
     if bytes == 0 {
-        return Err(Problem::new(ErrorCode::BadAudio, "the request has no body: send the audio file as it is"));
+        return Err(Problem::new(
+            ErrorCode::BadAudio,
+            "the request has no body: send the audio file as it is",
+        ));
     }
     match usize::try_from(bytes) {
         Ok(size) if bytes <= bytes_max => Ok(size),
@@ -187,13 +194,19 @@ async fn answer(inbox: &mut Inbox) -> Result<Outgoing, Problem> {
     match word {
         Some(Outgoing::Refuse(refusal) | Outgoing::UploadFailed(refusal)) => Err(refusal.into()),
         Some(other) => Ok(other),
-        None => Err(Problem::new(ErrorCode::Busy, "the pod gave the upload up: try again in a few seconds")),
+        None => Err(Problem::new(
+            ErrorCode::Busy,
+            "the pod gave the upload up: try again in a few seconds",
+        )),
     }
 }
 
 fn unexpected(word: &Outgoing) -> Problem {
     tracing::error!(?word, "an upload was told what it did not ask");
-    Problem::new(ErrorCode::Internal, "something failed inside the pod: its log says what; try again")
+    Problem::new(
+        ErrorCode::Internal,
+        "something failed inside the pod: its log says what; try again",
+    )
 }
 
 async fn drain(mut stream: BodyDataStream) {

@@ -15,7 +15,7 @@ use greenroom_sync::Region;
 use greenroom_wire::{
     CloseCode, Mirror, ServerMessage, SliceHeader,
     constants::{CROSSFADE_SWAP_MS, SAMPLE_RATE},
-    knobs::two_digits,
+    knobs::{self, two_digits},
     slice::{encode_halves, fade_seam},
 };
 use serde_json::Value;
@@ -264,11 +264,27 @@ fn effective_params(echo: &Echo, sde: bool) -> BTreeMap<String, Value> {
         ("dec_ms".to_owned(), rounded(f64::from(echo.dec_ms))),
         ("_prompt".to_owned(), Value::from(echo.prompt.clone())),
     ]);
-    params.extend(echo.knobs.iter().filter_map(|(name, value)| match value {
-        KnobValue::Number(number) if is_echoed(name, sde) => Some((name.clone(), rounded(*number))),
+    let set = echo.knobs.iter().filter_map(|(name, value)| match value {
+        KnobValue::Number(number) => Some((name.clone(), *number)),
         _ => None,
-    }));
+    });
+    // Those never set are at their defaults.
+    let numbers = knobs::KNOBS.iter().filter_map(default_number).chain(set);
+    params.extend(
+        numbers
+            .filter(|(name, _)| is_echoed(name, sde))
+            .map(|(name, number)| (name, rounded(number))),
+    );
     params
+}
+
+fn default_number(knob: &knobs::Knob) -> Option<(String, f64)> {
+    match knob.kind {
+        knobs::Kind::Number { default, .. } | knobs::Kind::Integer { default, .. } => {
+            Some((knob.name.to_owned(), default))
+        }
+        _ => None,
+    }
 }
 
 fn is_echoed(name: &str, sde: bool) -> bool {
@@ -293,7 +309,10 @@ mod tests {
             tick_ms: 1.239,
             dec_ms: 2.0,
             num_gens: 3,
-            knobs: knobs.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
+            knobs: knobs
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), value.clone()))
+                .collect(),
             prompt: "warm tape".into(),
         }
     }
@@ -311,10 +330,16 @@ mod tests {
             ("dcw_enabled", KnobValue::Bool(true)),
             ("sde_amp", KnobValue::Number(0.5)),
         ]);
-        let expected = serde_json::json!({
-            "num_gens": 3, "tick_ms": 1.24, "dec_ms": 2.0, "_prompt": "warm tape",
-            "denoise": 0.33, "ch_g3": 2.0, "ch56": 0.5, "lora_str_tape": 0.7,
+        let mut expected = serde_json::json!({
+            "num_gens": 3, "tick_ms": 1.24, "dec_ms": 2.0, "_prompt": "warm tape", "denoise": 0.33, "lora_str_tape": 0.7,
+            "seed": 0.0, "feedback": 0.0, "feedback_depth": 1.0, "shift": 3.5, "hint_strength": 1.0,
         });
+        for channel in [
+            "ch_g0", "ch_g1", "ch_g2", "ch_g4", "ch_g5", "ch_g6", "ch_g7", "ch13", "ch14", "ch19", "ch23", "ch29",
+        ] {
+            expected[channel] = Value::from(1.0);
+        }
+        (expected["ch_g3"], expected["ch56"]) = (Value::from(2.0), Value::from(0.5));
         assert_eq!(serde_json::to_value(effective_params(&echo, false)).unwrap(), expected);
         let of_sde = effective_params(&echo, true);
         assert_eq!(of_sde.get("sde_amp"), Some(&Value::from(0.5)));
@@ -323,7 +348,11 @@ mod tests {
 
     #[test]
     fn the_mirror_starts_as_the_buffer_that_the_client_gets() {
-        let source = Pcm::new(SAMPLE_RATE, 2, (0..19_200).map(|sample| (sample as f32 * 0.01).sin() * 0.3).collect());
+        let source = Pcm::new(
+            SAMPLE_RATE,
+            2,
+            (0..19_200).map(|sample| (sample as f32 * 0.01).sin() * 0.3).collect(),
+        );
         let (buffer, mirror) = initial_buffer(&source);
         assert_eq!(greenroom_wire::slice::decode_halves(&buffer), mirror.samples());
         assert_eq!(mirror.samples()[..2], [0.0, 0.0], "the seam is faded");
