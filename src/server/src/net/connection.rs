@@ -269,7 +269,9 @@ impl Connection {
     #[superstate(superstate = "handshake")]
     fn declared(first: &mut FirstFrame, event: &Event, context: &mut Actions) -> Outcome<State> {
         match event {
-            Event::Refused(refusal) => refuse(first, refusal.code(), refusal.message.clone(), context),
+            Event::Refused(refusal) | Event::UploadFailed(refusal) => {
+                refuse(first, refusal.code(), refusal.message.clone(), context)
+            }
             Event::Announced {
                 is_binary: false,
                 bytes,
@@ -397,11 +399,12 @@ impl Connection {
     #[state]
     fn closing(event: &Event, context: &mut Actions) -> Outcome<State> {
         match event {
-            Event::PeerGone => {
+            // What the kernel still holds may reach a slow client yet.
+            Event::PeerGone | Event::Overdue => {
                 context.push(Action::End);
                 Transition(State::ended())
             }
-            Event::ForceOrdered | Event::Overdue => abort(context),
+            Event::ForceOrdered => abort(context),
             _ => Handled,
         }
     }

@@ -318,3 +318,6 @@ impl AsyncWrite for Gate {
         Poll::Ready(Ok(()))
     }
 }
+
+#[cfg(test)]
+mod tests;
