@@ -1,0 +1,331 @@
+//! A client of the pod, as strict as the protocol.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail};
+use futures_util::{SinkExt, StreamExt};
+use greenroom_wire::{ErrorCode, Mirror, PcmFrame, ServerMessage, SliceHeader, UploadOk, http::HttpError, slice};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, connect_async_with_config,
+    tungstenite::{Message, client::IntoClientRequest, protocol::WebSocketConfig},
+};
+
+/// Patience of every wait: far more than anything should take, so that a slow machine does not fail a test.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// What a binary frame is to be.
+enum Expected {
+    Initial { channels: u16 },
+    Stem { name: String },
+}
+
+/// Something that the pod sent.
+#[derive(Debug)]
+pub enum Incoming {
+    /// A text.
+    Text(ServerMessage),
+    /// The initial buffer; the mirror is new.
+    Initial,
+    /// A stem: its name and samples.
+    Stem(String, Vec<f32>),
+    /// A slice, applied to the mirror; `bytes` long.
+    Slice(SliceHeader, usize),
+    /// The end, with its code if there was one.
+    Closed(Option<u16>),
+}
+
+/// An upload that came to nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Refused {
+    /// For a program.
+    pub code: ErrorCode,
+    /// For a person.
+    pub error: String,
+}
+
+/// One connection.
+pub struct Client {
+    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    expected: VecDeque<Expected>,
+    /// What this client holds, once a buffer came.
+    pub mirror: Option<Mirror>,
+    /// Every text so far.
+    pub texts: Vec<ServerMessage>,
+    /// When the connection was made.
+    pub since: Instant,
+}
+
+impl Client {
+    /// Connects and says nothing yet.
+    ///
+    /// # Errors
+    /// If the socket cannot be opened.
+    pub async fn connect(address: &str) -> anyhow::Result<Self> {
+        Self::connect_with(address, &[]).await
+    }
+
+    /// Connects with more headers, or to a path of its own: `("path", "/ws?apiKey=…")`.
+    ///
+    /// # Errors
+    /// If the socket cannot be opened.
+    pub async fn connect_with(address: &str, headers: &[(&'static str, &str)]) -> anyhow::Result<Self> {
+        let path = headers
+            .iter()
+            .find(|(name, _)| *name == "path")
+            .map_or("/ws", |(_, path)| path);
+        let mut request = format!("ws://{address}{path}").into_client_request()?;
+        for (name, value) in headers.iter().filter(|(name, _)| *name != "path") {
+            request.headers_mut().insert(*name, value.parse()?);
+        }
+        let limits = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
+        let (socket, _) = connect_async_with_config(request, Some(limits), true).await?;
+        Ok(Self {
+            socket,
+            expected: VecDeque::new(),
+            mirror: None,
+            texts: Vec::new(),
+            since: Instant::now(),
+        })
+    }
+
+    /// A whole session handshake that brings its audio.
+    ///
+    /// # Errors
+    /// If the socket cannot be opened or written.
+    pub async fn session(address: &str, config: &Value, samples: &[f32]) -> anyhow::Result<Self> {
+        let mut client = Self::connect(address).await?;
+        client.text(config).await?;
+        client.audio(2, samples).await?;
+        Ok(client)
+    }
+
+    /// A session on a track of the pod's.
+    ///
+    /// # Errors
+    /// If the socket cannot be opened or written.
+    pub async fn session_on(address: &str, name: &str, client_id: &str, mode: Option<&str>) -> anyhow::Result<Self> {
+        let mut client = Self::connect(address).await?;
+        let mut config = json!({ "use_server_fixture": true, "fixture_name": name, "client_id": client_id, "wants": ["stem_progress", "vram"] });
+        if let Some(mode) = mode {
+            config["stem_source_mode"] = json!(mode);
+        }
+        client.text(&config).await?;
+        Ok(client)
+    }
+
+    /// Sends a JSON text.
+    ///
+    /// # Errors
+    /// If the socket is gone.
+    pub async fn text(&mut self, value: &Value) -> anyhow::Result<()> {
+        Ok(self.socket.send(Message::text(value.to_string())).await?)
+    }
+
+    /// Sends a text as it is.
+    ///
+    /// # Errors
+    /// If the socket is gone.
+    pub async fn raw_text(&mut self, text: &str) -> anyhow::Result<()> {
+        Ok(self.socket.send(Message::text(text)).await?)
+    }
+
+    /// Sends bytes.
+    ///
+    /// # Errors
+    /// If the socket is gone.
+    pub async fn binary(&mut self, bytes: Vec<u8>) -> anyhow::Result<()> {
+        Ok(self.socket.send(Message::binary(bytes)).await?)
+    }
+
+    /// Sends a PCM frame.
+    ///
+    /// # Errors
+    /// If the socket is gone.
+    pub async fn audio(&mut self, channels: u32, samples: &[f32]) -> anyhow::Result<()> {
+        self.binary(PcmFrame::build(channels, samples)).await
+    }
+
+    /// The next thing that comes.
+    ///
+    /// # Errors
+    /// If nothing comes for a very long time, or something that the protocol does not know.
+    pub async fn next(&mut self) -> anyhow::Result<Incoming> {
+        loop {
+            let message = tokio::time::timeout(PATIENCE, self.socket.next())
+                .await
+                .context("the pod says nothing any more")?;
+            return Ok(match message {
+                None | Some(Err(_)) => Incoming::Closed(None),
+                Some(Ok(Message::Close(frame))) => Incoming::Closed(frame.map(|frame| frame.code.into())),
+                Some(Ok(Message::Text(text))) => self.take_text(&text)?,
+                Some(Ok(Message::Binary(bytes))) => self.take_binary(&bytes)?,
+                Some(Ok(_)) => continue,
+            });
+        }
+    }
+
+    fn take_text(&mut self, text: &str) -> anyhow::Result<Incoming> {
+        let message: ServerMessage =
+            serde_json::from_str(text).with_context(|| format!("not of the protocol: {text}"))?;
+        match &message {
+            ServerMessage::Ready(ready) => self.expected.push_back(Expected::Initial {
+                channels: ready.channels,
+            }),
+            ServerMessage::SwapReady { channels, .. } => {
+                self.expected.push_back(Expected::Initial { channels: *channels })
+            }
+            ServerMessage::StemAssets { stems, .. } => {
+                self.expected
+                    .extend(stems.iter().map(|name| Expected::Stem { name: name.clone() }));
+            }
+            _ => anyhow::ensure!(
+                self.expected.is_empty(),
+                "a text came where a binary frame was due: {text}"
+            ),
+        }
+        self.texts.push(message.clone());
+        Ok(Incoming::Text(message))
+    }
+
+    fn take_binary(&mut self, bytes: &[u8]) -> anyhow::Result<Incoming> {
+        Ok(match self.expected.pop_front() {
+            Some(Expected::Initial { channels }) => {
+                self.mirror = Some(Mirror::from_source(&slice::decode_halves(bytes), channels));
+                Incoming::Initial
+            }
+            Some(Expected::Stem { name }) => Incoming::Stem(name, slice::decode_halves(bytes)),
+            None => {
+                let mirror = self.mirror.as_mut().context("a slice came before its buffer")?;
+                Incoming::Slice(mirror.apply(bytes)?, bytes.len())
+            }
+        })
+    }
+
+    /// Waits for something; everything before it is taken in. The end of the connection is an error unless it is asked for.
+    ///
+    /// # Errors
+    /// If the connection ends first.
+    pub async fn until<T>(&mut self, what: &str, mut pick: impl FnMut(&Incoming) -> Option<T>) -> anyhow::Result<T> {
+        loop {
+            let incoming = self.next().await.with_context(|| format!("while waiting for {what}"))?;
+            if let Some(picked) = pick(&incoming) {
+                return Ok(picked);
+            }
+            if let Incoming::Closed(code) = incoming {
+                bail!(
+                    "the connection ended with {code:?} before {what}; texts: {:?}",
+                    self.texts
+                );
+            }
+        }
+    }
+
+    /// Waits for the initial buffer of a session.
+    ///
+    /// # Errors
+    /// If the connection ends first.
+    pub async fn ready(&mut self) -> anyhow::Result<()> {
+        self.until("ready and its buffer", |incoming| {
+            matches!(incoming, Incoming::Initial).then_some(())
+        })
+        .await
+    }
+
+    /// Waits for a text.
+    ///
+    /// # Errors
+    /// If the connection ends first.
+    pub async fn message(
+        &mut self,
+        what: &str,
+        pick: impl Fn(&ServerMessage) -> bool,
+    ) -> anyhow::Result<ServerMessage> {
+        self.until(what, |incoming| match incoming {
+            Incoming::Text(message) if pick(message) => Some(message.clone()),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Waits for the end; gives its code.
+    ///
+    /// # Errors
+    /// If it does not come.
+    pub async fn closed(&mut self) -> anyhow::Result<Option<u16>> {
+        self.until("the end", |incoming| match incoming {
+            Incoming::Closed(code) => Some(*code),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Closes in good order.
+    ///
+    /// # Errors
+    /// If the socket is gone.
+    pub async fn close(mut self) -> anyhow::Result<()> {
+        self.socket.close(None).await?;
+        while !matches!(self.next().await?, Incoming::Closed(_)) {}
+        Ok(())
+    }
+}
+
+/// Uploads PCM over a socket, as the reference's clients do.
+///
+/// # Errors
+/// If the protocol is broken; a refusal is the inner result.
+pub async fn upload(address: &str, name: &str, samples: &[f32]) -> anyhow::Result<Result<UploadOk, Refused>> {
+    let mut client = Client::connect(address).await?;
+    client.text(&json!({ "type": "upload_track", "name": name })).await?;
+    client.audio(2, samples).await?;
+    let answer = client
+        .message("an answer", |message| {
+            matches!(
+                message,
+                ServerMessage::UploadOk(_) | ServerMessage::UploadFailed { .. } | ServerMessage::Error { .. }
+            )
+        })
+        .await?;
+    let code = client.closed().await?;
+    Ok(match answer {
+        ServerMessage::UploadOk(track) => {
+            anyhow::ensure!(code == Some(1000), "an answered upload ends with {code:?}");
+            Ok(track)
+        }
+        ServerMessage::UploadFailed { error, code }
+        | ServerMessage::Error {
+            message: error, code, ..
+        } => Err(Refused { code, error }),
+        other => bail!("an upload is answered with {other:?}"),
+    })
+}
+
+/// Uploads a file by POST.
+///
+/// # Errors
+/// If the pod cannot be reached; a refusal is the inner result, with its status.
+pub fn post_track(url: &str, name: &str, bytes: &[u8]) -> anyhow::Result<Result<UploadOk, (u16, Refused)>> {
+    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+    let mut answer = agent
+        .post(format!("{url}/api/tracks"))
+        .query("name", name)
+        .send(bytes)?;
+    let status = answer.status().as_u16();
+    let body = answer.body_mut().read_to_string()?;
+    if status < 300 {
+        return Ok(Ok(serde_json::from_str(&body)?));
+    }
+    let error: HttpError = serde_json::from_str(&body).with_context(|| format!("{status}: {body}"))?;
+    Ok(Err((
+        status,
+        Refused {
+            code: error.code,
+            error: error.error,
+        },
+    )))
+}

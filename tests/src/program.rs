@@ -1,0 +1,207 @@
+//! The real program, in a directory of its own, on a free port.
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail};
+use tempfile::TempDir;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running pod; ended when dropped.
+pub struct Program {
+    child: Child,
+    data: TempDir,
+    log: Arc<Mutex<String>>,
+    address: String,
+}
+
+impl Program {
+    /// Starts `greenroom serve` with these options and waits until it is ready.
+    ///
+    /// # Errors
+    /// If it does not start; with its log.
+    pub fn start(options: &[&str]) -> anyhow::Result<Self> {
+        Self::start_in(TempDir::new()?, options)
+    }
+
+    /// Likewise, on a data directory that is there already.
+    ///
+    /// # Errors
+    /// If it does not start; with its log.
+    pub fn start_in(data: TempDir, options: &[&str]) -> anyhow::Result<Self> {
+        let mut child = Command::new(binary()?)
+            .arg("serve")
+            .args(with_default("--port", "0", options))
+            .args(with_default("--data-dir", &data.path().to_string_lossy(), options))
+            .args(options)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("greenroom cannot be started: build it with `cargo build -p greenroom`")?;
+        let log = Arc::new(Mutex::new(String::new()));
+        let (kept, mut errors) = (Arc::clone(&log), child.stderr.take().context("no standard error")?);
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(count @ 1..) = errors.read(&mut buffer) {
+                if let Ok(mut log) = kept.lock() {
+                    log.push_str(&String::from_utf8_lossy(&buffer[..count]));
+                }
+            }
+        });
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().context("no standard output")?).read_line(&mut line)?;
+        let Some((_, address)) = line.trim().split_once("http://") else {
+            let code = child.wait()?;
+            std::thread::sleep(Duration::from_millis(100));
+            bail!(
+                "the pod ended with {code}: {}",
+                log.lock().map(|log| log.clone()).unwrap_or_default()
+            );
+        };
+        let program = Self {
+            child,
+            data,
+            log,
+            address: address.to_owned(),
+        };
+        program.wait_ready()?;
+        Ok(program)
+    }
+
+    fn wait_ready(&self) -> anyhow::Result<()> {
+        let started = Instant::now();
+        while ureq::get(self.url("/readyz")).call().is_err() {
+            if started.elapsed() > PATIENCE {
+                bail!("the pod never got ready: {}", self.log());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    /// `host:port`.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// An address below the pod's.
+    #[must_use]
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// Where it keeps tracks.
+    #[must_use]
+    pub fn data(&self) -> &Path {
+        self.data.path()
+    }
+
+    /// Everything that it logged so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.log.lock().map(|log| log.clone()).unwrap_or_default()
+    }
+
+    /// Lines that say that something went wrong inside.
+    #[must_use]
+    pub fn errors(&self) -> Vec<String> {
+        self.log()
+            .lines()
+            .filter(|line| line.contains("ERROR") || line.contains("panicked"))
+            .map(str::to_owned)
+            .collect()
+    }
+
+    /// Names of all files in the data directory that hold audio.
+    #[must_use]
+    pub fn audio_files(&self) -> Vec<PathBuf> {
+        let mut files = Vec::new();
+        let mut directories = vec![self.data.path().to_path_buf()];
+        while let Some(directory) = directories.pop() {
+            for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+                let path = entry.path();
+                if path.is_dir() {
+                    directories.push(path);
+                } else if path.extension().is_some_and(|extension| extension == "wav") {
+                    files.push(path);
+                }
+            }
+        }
+        files
+    }
+
+    /// Names that a JSON listing gives.
+    ///
+    /// # Errors
+    /// If the route does not answer with a list of names.
+    pub fn names(&self, path: &str) -> anyhow::Result<Vec<String>> {
+        Ok(ureq::get(self.url(path)).call()?.body_mut().read_json()?)
+    }
+
+    /// Largest resident memory so far, in megabytes.
+    #[must_use]
+    pub fn peak_rss_mb(&self) -> f64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kilobytes = line.and_then(|line| line.trim().trim_end_matches(" kB").trim().parse::<f64>().ok());
+        kilobytes.unwrap_or(f64::NAN) / 1024.0
+    }
+
+    /// Asks for an orderly end; gives the exit code and the data directory.
+    ///
+    /// # Errors
+    /// If it cannot be asked or does not end.
+    pub fn end(mut self) -> anyhow::Result<(Option<i32>, TempDir)> {
+        let asked = Command::new("kill")
+            .args(["-TERM", &self.child.id().to_string()])
+            .status()?;
+        anyhow::ensure!(asked.success(), "the pod could not be asked to end");
+        let code = self.child.wait()?.code();
+        let data = std::mem::replace(&mut self.data, TempDir::new()?);
+        Ok((code, data))
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The program beside the tests, or the one that `GREENROOM_PROGRAM` names.
+fn binary() -> anyhow::Result<PathBuf> {
+    if let Some(named) = std::env::var_os("GREENROOM_PROGRAM") {
+        return Ok(named.into());
+    }
+    let here = std::env::current_exe()?;
+    let beside = here
+        .ancestors()
+        .skip(1)
+        .map(|directory| directory.join("greenroom"))
+        .find(|path| path.is_file());
+    beside.context("greenroom is not built: run `cargo build -p greenroom`")
+}
+
+/// Whether the separator's weights are where the program looks for them.
+#[must_use]
+pub fn weights_are_there() -> bool {
+    let verify = binary().and_then(|binary| Ok(Command::new(binary).args(["models", "verify"]).output()?));
+    verify.is_ok_and(|output| output.status.success())
+}
+
+/// A flag and its value, unless the test gives its own.
+fn with_default(flag: &str, value: &str, options: &[&str]) -> Vec<String> {
+    if options.contains(&flag) {
+        Vec::new()
+    } else {
+        vec![flag.to_owned(), value.to_owned()]
+    }
+}
