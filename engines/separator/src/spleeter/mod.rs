@@ -48,7 +48,7 @@ pub struct SpleeterOptions {
 /// The separator and its weight group, `separator`.
 pub struct Spleeter {
     core: Arc<Core>,
-    path: PathBuf,
+    models_dir: PathBuf,
     /// The host image, if it is kept.
     image: Option<Vec<u8>>,
     weights_bytes: u64,
@@ -73,7 +73,7 @@ impl Spleeter {
                 pool: options.pool,
                 fourier: spectrum::Fourier::new(),
             }),
-            path: SPLEETER.locate(dir),
+            models_dir: dir.into(),
             weights_bytes: image.len() as u64,
             workspace_bytes: rip::workspace_bytes(&nets),
             image: options.ram_cache.then_some(image),
@@ -103,11 +103,8 @@ impl Tenant for Spleeter {
     fn attach(&self) -> Result<(), String> {
         let nets = match &self.image {
             Some(image) => SpleeterNets::build(image),
-            None => {
-                let image = std::fs::read(&self.path)
-                    .map_err(|error| format!("{} cannot be read: {error}", self.path.display()))?;
-                SpleeterNets::build(&image)
-            }
+            // Checked again: the file may have changed since it was opened.
+            None => SpleeterNets::build(&SPLEETER.read(&self.models_dir).map_err(|error| error.to_string())?),
         };
         self.core.slot.fill(nets.map_err(|error| error.to_string())?);
         Ok(())
