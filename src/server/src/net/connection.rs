@@ -8,6 +8,8 @@
 //! closing ── ended
 //! ```
 
+mod answers;
+
 use greenroom_director::{Intent, TrackId};
 use greenroom_wire::{
     ClientMessage, CloseCode, ErrorCode, FirstFrame, Ignored, ReferenceKind, ServerMessage, SessionConfig, SwapSource,
@@ -16,6 +18,7 @@ use greenroom_wire::{
 use statig::prelude::*;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
+use self::answers::{abort, answer_and_close, broken, close_first, ignore, refuse, upload_failed};
 use crate::pod::Refusal;
 
 /// Something that happened to a connection.
@@ -451,51 +454,6 @@ fn obey(message: Result<ClientMessage, Ignored>, due: &mut Option<Due>, context:
         Ok(message) => context.push(Action::Obey(message)),
         Err(ignored) => context.push(Action::Ignore(ignored)),
     }
-}
-
-fn refuse(first: &FirstFrame, code: ErrorCode, message: String, context: &mut Actions) -> Outcome<State> {
-    match first {
-        FirstFrame::Upload(_) => upload_failed(code, message, context),
-        FirstFrame::Session(_) => broken(code, message, context),
-    }
-}
-
-fn upload_failed(code: ErrorCode, error: String, context: &mut Actions) -> Outcome<State> {
-    answer_and_close(ServerMessage::UploadFailed { error, code }, CloseCode::Done, context)
-}
-
-fn broken(code: ErrorCode, message: String, context: &mut Actions) -> Outcome<State> {
-    let error = ServerMessage::Error {
-        code,
-        message,
-        build_command: None,
-        duration_s: None,
-    };
-    answer_and_close(error, CloseCode::Broken, context)
-}
-
-fn answer_and_close(answer: ServerMessage, code: CloseCode, context: &mut Actions) -> Outcome<State> {
-    context.extend([
-        Action::Discard,
-        Action::Answer(Box::new(answer)),
-        Action::CloseLast(code),
-    ]);
-    Transition(State::closing())
-}
-
-fn close_first(code: CloseCode, context: &mut Actions) -> Outcome<State> {
-    context.extend([Action::Discard, Action::CloseFirst(code)]);
-    Transition(State::closing())
-}
-
-fn abort(context: &mut Actions) -> Outcome<State> {
-    context.push(Action::Abort);
-    Transition(State::ended())
-}
-
-fn ignore(what: Ignored, context: &mut Actions) -> Outcome<State> {
-    context.push(Action::Ignore(what));
-    Handled
 }
 
 #[cfg(test)]

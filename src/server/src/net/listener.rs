@@ -16,7 +16,7 @@ use tokio::{
 };
 use tower::ServiceExt;
 
-use super::{Access, Counters, Net, NetConfig, http, socket};
+use super::{Access, Counters, Net, NetConfig, http, upgrade};
 use crate::pod::PodHandle;
 
 /// TCP connections open at once; those beyond wait in the kernel.
@@ -94,7 +94,7 @@ async fn answered(
     mut request: Request<Incoming>,
     permit: Arc<OwnedSemaphorePermit>,
 ) -> Result<Response<Body>, Infallible> {
-    if socket::is_upgrade(request.headers()) {
+    if upgrade::is_upgrade(request.headers()) {
         let denied = net
             .access
             .check(request.method(), request.uri(), request.headers(), true)
@@ -102,7 +102,7 @@ async fn answered(
         if denied.is_some() {
             net.counters.denied();
         }
-        return Ok(socket::upgrade(net, connection, &mut request, denied, permit));
+        return Ok(upgrade::upgrade(net, connection, &mut request, denied, permit));
     }
     routes.oneshot(request.map(Body::new)).await
 }

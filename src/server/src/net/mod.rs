@@ -13,6 +13,7 @@ mod listener;
 mod page;
 mod reader;
 mod socket;
+mod upgrade;
 mod upload;
 mod writer;
 

@@ -2,28 +2,21 @@
 
 use std::{sync::Arc, time::Duration};
 
-use axum::{
-    body::Body,
-    http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header},
-};
 use bytes::Bytes;
-use futures_util::{SinkExt, StreamExt, future::BoxFuture, stream::SplitStream};
+use futures_util::{StreamExt, future::BoxFuture, stream::SplitStream};
 use greenroom_director::{ConnectionId, Event as PodEvent, Failure};
-use greenroom_wire::{CloseCode, ErrorCode, Ignored, ServerMessage, TEXT_BYTES_MAX, constants::FRAME_BYTES_MAX};
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
+use greenroom_wire::{CloseCode, Ignored, TEXT_BYTES_MAX, constants::FRAME_BYTES_MAX};
 use statig::{blocking::StateMachine, prelude::*};
 use tokio::{
     net::TcpStream,
-    sync::{OwnedSemaphorePermit, mpsc, watch},
+    sync::{mpsc, watch},
     time::{Instant, MissedTickBehavior},
 };
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
         self, Message,
-        handshake::derive_accept_key,
-        protocol::{CloseFrame, Role, WebSocketConfig},
+        protocol::{Role, WebSocketConfig},
     },
 };
 
@@ -34,12 +27,13 @@ use super::{
     connection::{Action, Connection, Due, Event},
     gate::{Gate, GateKeeper},
     reader::{Asker, Audio, check},
+    upgrade::{not_heard, turn_away},
     writer::{Item, WriteError, Writer},
 };
 use crate::pod::{Ending, Inbox, Outgoing, Refusal, TellError, UploadBody};
 
 /// How long a client may take to answer a close frame; a longer wait serves nobody.
-const FAREWELL_MAX: Duration = Duration::from_secs(2);
+pub(super) const FAREWELL_MAX: Duration = Duration::from_secs(2);
 /// How often the client's backlog is looked at.
 const BACKLOG_EVERY: Duration = Duration::from_secs(1);
 /// Things that wait for the writer.
@@ -49,69 +43,8 @@ const QUEUE_FOR_ANSWERS: usize = 48;
 /// Bytes that may wait in the kernel unsent: more would only grow stale there.
 const UNSENT_BYTES_MAX: u32 = 128 << 10;
 
-/// Whether a request wants to become a socket.
-pub(super) fn is_upgrade(headers: &HeaderMap) -> bool {
-    headers
-        .get(header::UPGRADE)
-        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
-}
-
-/// Answers a request for a socket. Who is denied is upgraded first and then closed with 1008: browsers cannot see a 401.
-pub(super) fn upgrade<B>(
-    net: Arc<Net>,
-    connection: ConnectionId,
-    request: &mut Request<B>,
-    denied: Option<Denied>,
-    permit: Arc<OwnedSemaphorePermit>,
-) -> Response<Body> {
-    let headers = request.headers();
-    let version_fits = headers
-        .get(header::SEC_WEBSOCKET_VERSION)
-        .is_some_and(|version| version == "13");
-    let (Some(key), true) = (headers.get(header::SEC_WEBSOCKET_KEY), version_fits) else {
-        return refused(
-            StatusCode::BAD_REQUEST,
-            "a WebSocket needs a Sec-WebSocket-Key and version 13",
-        );
-    };
-    let accept = derive_accept_key(key.as_bytes());
-    let Some(upgrading) = request.extensions_mut().remove::<OnUpgrade>() else {
-        return refused(
-            StatusCode::BAD_REQUEST,
-            "this connection cannot become a WebSocket: use HTTP/1.1",
-        );
-    };
-    let Ok(accept) = HeaderValue::from_str(&accept) else {
-        return refused(StatusCode::BAD_REQUEST, "the Sec-WebSocket-Key makes no sense");
-    };
-    tokio::spawn(async move {
-        // A socket counts among the open connections as long as it lives.
-        let _permit = permit;
-        let upgraded = match upgrading.await {
-            Ok(upgraded) => upgraded,
-            Err(error) => return tracing::debug!(%connection, %error, "a client left before its socket was one"),
-        };
-        match upgraded.downcast::<TokioIo<TcpStream>>() {
-            Ok(parts) => serve(net, connection, parts.io.into_inner(), &parts.read_buf, denied).await,
-            Err(_) => tracing::error!(%connection, "a socket is not the TCP stream that was accepted"),
-        }
-    });
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    let headers = response.headers_mut();
-    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
-    response
-}
-
-fn refused(status: StatusCode, words: &'static str) -> Response<Body> {
-    let mut response = Response::new(Body::from(words));
-    *response.status_mut() = status;
-    response
-}
-
-async fn serve(
+/// Serves a socket until it is gone.
+pub(super) async fn serve(
     net: Arc<Net>,
     connection: ConnectionId,
     stream: TcpStream,
@@ -169,40 +102,6 @@ async fn serve(
             turn_away(socket, words, code).await;
         }
     }
-}
-
-/// What to say when the pod cannot be told of anything.
-fn not_heard(error: TellError) -> (Option<ServerMessage>, CloseCode) {
-    match error {
-        TellError::Full => {
-            let words = ServerMessage::Error {
-                code: ErrorCode::Busy,
-                message: error.to_string(),
-                build_command: None,
-                duration_s: None,
-            };
-            (Some(words), CloseCode::Broken)
-        }
-        TellError::Closed => (None, CloseCode::GoingAway),
-    }
-}
-
-/// Closes a socket that the pod never knew.
-async fn turn_away(mut socket: WebSocketStream<Gate>, words: Option<ServerMessage>, code: CloseCode) {
-    let farewell = async {
-        if let Some(words) = words {
-            socket.send(Message::Text(words.to_text().into())).await?;
-        }
-        let frame = CloseFrame {
-            code: code.number().into(),
-            reason: code.reason().into(),
-        };
-        socket.send(Message::Close(Some(frame))).await?;
-        while socket.next().await.is_some_and(|frame| frame.is_ok()) {}
-        Ok::<(), tungstenite::Error>(())
-    };
-    // Whoever does not listen is let go without it.
-    let _ = tokio::time::timeout(FAREWELL_MAX, farewell).await;
 }
 
 /// What belongs to the event that the machine is looking at.
