@@ -25,7 +25,7 @@ fn download_with(script: &str) -> Result<Vec<u8>, CheckpointError> {
 
 #[test]
 fn every_way_a_download_fails_has_its_own_error() {
-    let none = download_package_by(&["no-such-python"], "a==1", HASH_OF_NOTHING, Path::new("/tmp"));
+    let none = download_package_by(&["no-such-python"], "a==1", HASH_OF_NOTHING, &std::env::temp_dir());
     assert!(matches!(none, Err(CheckpointError::NoPython { .. })), "{none:?}");
     let no_pip = download_with("echo 'python: No module named pip' >&2; exit 1");
     assert!(matches!(no_pip, Err(CheckpointError::NoPip)), "{no_pip:?}");
