@@ -8,4 +8,4 @@ mod program;
 
 pub use client::{Client, Incoming, Refused, post_track, upload};
 pub use music::song;
-pub use program::{Program, weights_are_there};
+pub use program::{Program, binary, weights_are_there};

@@ -177,7 +177,10 @@ impl Drop for Program {
 }
 
 /// The program beside the tests, or the one that `GREENROOM_PROGRAM` names.
-fn binary() -> anyhow::Result<PathBuf> {
+///
+/// # Errors
+/// If it is not built.
+pub fn binary() -> anyhow::Result<PathBuf> {
     if let Some(named) = std::env::var_os("GREENROOM_PROGRAM") {
         return Ok(named.into());
     }

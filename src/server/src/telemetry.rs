@@ -12,6 +12,8 @@ use crate::config::LogFormat;
 pub fn start(format: LogFormat, filter: &str) -> anyhow::Result<()> {
     let filter =
         EnvFilter::try_new(filter).with_context(|| format!("the log filter {filter:?} makes no sense: try info"))?;
+    // A decoder's complaints about a client's file are the client's to hear, not errors of the pod.
+    let filter = filter.add_directive("symphonia=off".parse().context("a directive of our own is wrong")?);
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);

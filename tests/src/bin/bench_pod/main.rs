@@ -1,0 +1,44 @@
+//! Measures the pod as a client meets it: the real program, real sockets, a 48 kHz clock of its own, 125 params a second.
+
+#![forbid(unsafe_code)]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "its output is its purpose")]
+
+mod figures;
+mod play;
+mod steps;
+
+use clap::Parser;
+
+use crate::figures::Figures;
+
+/// Measures the pod; ends with one line of JSON.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Runs a figure
+    #[arg(long, default_value_t = 20)]
+    runs: u32,
+    /// Seconds of the two listening sessions
+    #[arg(long, default_value_t = 60)]
+    seconds: u64,
+    /// Print only the line of JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let runs = arguments.runs as usize;
+    let mut figures = Figures::new(arguments.json);
+    steps::separation(&mut figures)?;
+    steps::uploads(&mut figures, runs).await?;
+    steps::compressed(&mut figures, runs)?;
+    steps::swaps(&mut figures, runs).await?;
+    steps::knobs(&mut figures, runs).await?;
+    steps::listening(&mut figures, arguments.seconds).await?;
+    steps::yields(&mut figures, runs).await?;
+    steps::memory(&mut figures).await?;
+    steps::handovers(&mut figures, runs).await?;
+    figures.print();
+    Ok(())
+}
