@@ -1,10 +1,13 @@
 //! Measures a whole separation: `cargo run --release -p greenroom-separator --example rtf -- [seconds] [threads]`.
 //! Prints one JSON object.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use greenroom_audio::{Pcm, SAMPLE_RATE};
-use greenroom_separator::Separator;
+use greenroom_separator::{BatchOutcome, Separator, Spleeter};
 use greenroom_stage::Tenant;
 use greenroom_sync::CancelFlag;
 
@@ -61,6 +64,7 @@ fn main() {
         "batches": batches,
         "begin_seconds": begin_seconds,
         "batch_seconds_max": longest_batch,
+        "cancel_seconds_max": cancel_seconds_max(&separator, &track, total / f64::from(batches)),
         "finish_seconds": finish_seconds,
         "open_seconds": open_seconds,
         "restore_seconds": restore_seconds,
@@ -74,6 +78,33 @@ fn main() {
     {
         println!("{figures:#}");
     }
+}
+
+/// The longest that a batch went on after the flag, which is raised at 60 moments spread over a batch of `batch_seconds`. The batch
+/// is the second: its block has neighbours on both sides.
+fn cancel_seconds_max(separator: &Spleeter, track: &Arc<Pcm>, batch_seconds: f64) -> f64 {
+    const MOMENTS: u32 = 60;
+    let mut rip = separator.begin(Arc::clone(track)).expect("the track is suitable");
+    rip.run_batch(&CancelFlag::new()).expect("a batch runs");
+    let mut longest = 0.0_f64;
+    for moment in 0..MOMENTS {
+        let flag = CancelFlag::new();
+        let patience = Duration::from_secs_f64(batch_seconds * f64::from(moment) / f64::from(MOMENTS));
+        let late = std::thread::scope(|scope| {
+            let raiser = scope.spawn(|| {
+                std::thread::sleep(patience);
+                flag.raise();
+                Instant::now()
+            });
+            let outcome = rip.run_batch(&flag).expect("a batch runs");
+            let ended = Instant::now();
+            let raised = raiser.join().expect("the raiser does not panic");
+            (outcome == BatchOutcome::Abandoned).then(|| ended.saturating_duration_since(raised))
+        });
+        let Some(late) = late else { break };
+        longest = longest.max(late.as_secs_f64());
+    }
+    longest
 }
 
 /// The most memory that this process ever held, where the system tells.

@@ -137,6 +137,50 @@ fn a_network_that_gives_nan_is_caught_wherever_it_begins() {
     }
 }
 
+/// Weights whose masks are one half everywhere, whatever they look at.
+fn indifferent_separator() -> (tempfile::TempDir, Arc<Spleeter>) {
+    let dir = models_with(|image| {
+        for instrument in ["vocals", "accompaniment"] {
+            for (part, values) in [("weight", 2 * 4 * 4), ("bias", 2)] {
+                let place = place_of(image, &format!("{instrument}.up7.0.{part}"));
+                image[place..place + 4 * values].fill(0);
+            }
+        }
+    });
+    let options = SpleeterOptions {
+        ram_cache: false,
+        pool: pool(2),
+    };
+    let separator = Spleeter::open(dir.path(), options).unwrap();
+    separator.attach().unwrap();
+    (dir, separator)
+}
+
+#[test]
+fn blocks_join_without_a_seam_delay_or_gap() {
+    let (_dir, separator) = indifferent_separator();
+    // 512 spectra are one block; one more sample at 44.1 kHz begins a block of one spectrum, after one full block or two.
+    for (frames, batches) in [(570_653, 1), (570_654, 2), (1_141_307, 3), (1_250_000, 3)] {
+        // A chirp to 8 kHz, below where the networks end.
+        let samples: Vec<f32> = (0..frames)
+            .map(|n| {
+                let seconds = n as f64 / f64::from(SAMPLE_RATE);
+                (0.4 * (std::f64::consts::TAU * (200.0 + 150.0 * seconds) * seconds).sin()) as f32
+            })
+            .collect();
+        let track = Arc::new(Pcm::new(SAMPLE_RATE, 1, samples));
+        assert_eq!(separator.begin(Arc::clone(&track)).unwrap().progress(), (0, batches));
+        let stems = separate(&separator, &track);
+        // The ends are cut hard, which no sample-rate conversion keeps.
+        let inside = 2000..frames - 2000;
+        let worst = inside
+            .map(|n| (n, (stems.vocals.samples()[n] - 0.5 * track.samples()[n]).abs()))
+            .max_by(|a, b| a.1.total_cmp(&b.1))
+            .unwrap();
+        assert!(worst.1 < 1e-4, "{frames} frames: {} at {}", worst.1, worst.0);
+    }
+}
+
 #[test]
 fn weights_that_are_no_networks_are_refused_at_opening() {
     let options = || SpleeterOptions {

