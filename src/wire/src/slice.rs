@@ -6,6 +6,8 @@ use crate::constants::{SLICE_DELTA, SLICE_HEADER_BYTES, SLICE_RAW};
 
 /// zstd's fastest level: a slice is 69 KB of half floats and must not keep anyone waiting.
 const ZSTD_LEVEL: i32 = 1;
+/// Samples converted at a time, so that what is in between stays in the first-level cache.
+const BLOCK_SAMPLES: usize = 4_096;
 /// Most that one slice may hold when decompressed: a whole source of 20 minutes.
 const SLICE_SAMPLES_MAX: usize = 48_000 * 1_200 * 2;
 
@@ -98,11 +100,14 @@ impl Mirror {
     /// What a client holds after the initial buffer of `source`, interleaved.
     #[must_use]
     pub fn from_source(source: &[f32], channels: u16) -> Self {
-        let halves = to_halves(source);
-        Self {
-            samples: from_halves(&halves),
-            channels,
+        let mut samples = vec![0.0; source.len()];
+        let mut halves = [f16::ZERO; BLOCK_SAMPLES];
+        for (held, source) in samples.chunks_mut(BLOCK_SAMPLES).zip(source.chunks(BLOCK_SAMPLES)) {
+            let halves = &mut halves[..source.len()];
+            round_to_halves(source, halves);
+            halves.convert_to_f32_slice(held);
         }
+        Self { samples, channels }
     }
 
     /// The samples that the client holds, interleaved.
@@ -117,29 +122,34 @@ impl Mirror {
         self.channels
     }
 
-    /// Encodes `region` (interleaved, whole frames) at the header's `start_sample` as a delta, and takes it into the mirror. The
-    /// header's flags, length and channels are filled in here. `None` if the region does not lie within the buffer.
+    /// Encodes `region` (interleaved) at the header's `start_sample` as a delta, and takes it into the mirror. The header's flags,
+    /// length and channels are filled in here. A sample that is not finite leaves what the client holds, else every later delta
+    /// there would be NaN. `None`, with the mirror untouched, if the region is not whole frames within the buffer.
     #[must_use]
     pub fn encode(&mut self, header: SliceHeader, region: &[f32]) -> Option<Vec<u8>> {
-        let first = (header.start_sample as usize).checked_mul(usize::from(self.channels))?;
-        let held = self.samples.get_mut(first..first.checked_add(region.len())?)?;
-        let difference: Vec<f32> = region
-            .iter()
-            .zip(held.iter())
-            .map(|(exact, held)| exact - held)
-            .collect();
-        let delta = to_halves(&difference);
-        for (held, delta) in held.iter_mut().zip(from_halves(&delta)) {
-            *held += delta;
+        let channels = usize::from(self.channels);
+        if channels == 0 || !region.len().is_multiple_of(channels) {
+            return None;
         }
-        let num_samples = u32::try_from(region.len() / usize::from(self.channels.max(1))).ok()?;
+        let first = (header.start_sample as usize).checked_mul(channels)?;
+        let held = self.samples.get_mut(first..first.checked_add(region.len())?)?;
         let header = SliceHeader {
             flags: SLICE_DELTA,
-            num_samples,
+            num_samples: u32::try_from(region.len() / channels).ok()?,
             channels: self.channels,
             ..header
         };
+        let difference: Vec<f32> = region
+            .iter()
+            .zip(held.iter())
+            .map(|(exact, held)| if exact.is_finite() { exact - held } else { 0.0 })
+            .collect();
+        let delta = to_halves(&difference);
         let body = zstd::bulk::compress(&half_bytes(&delta), ZSTD_LEVEL).ok()?;
+        // Only what is sent is taken into the mirror: nothing may fail after this.
+        for (held, delta) in held.iter_mut().zip(from_halves(&delta)) {
+            *held += delta;
+        }
         Some([&header.to_bytes()[..], &body].concat())
     }
 
@@ -201,10 +211,17 @@ pub fn decode(bytes: &[u8]) -> Result<(SliceHeader, Vec<f32>), SliceError> {
     Ok((header, from_halves(&halves)))
 }
 
-/// The body of an initial buffer or a stem: interleaved f16, little-endian.
+/// The body of an initial buffer or a stem: interleaved f16, little-endian. What is louder than f16 can say is as loud as it can.
 #[must_use]
 pub fn encode_halves(samples: &[f32]) -> Vec<u8> {
-    half_bytes(&to_halves(samples))
+    let mut bytes = Vec::with_capacity(samples.len() * 2);
+    let mut halves = [f16::ZERO; BLOCK_SAMPLES];
+    for samples in samples.chunks(BLOCK_SAMPLES) {
+        let halves = &mut halves[..samples.len()];
+        round_to_halves(samples, halves);
+        bytes.extend(halves.iter().flat_map(|half| half.to_le_bytes()));
+    }
+    bytes
 }
 
 /// Reads interleaved f16, little-endian; an odd last byte is dropped.
@@ -232,8 +249,22 @@ pub fn fade_seam(samples: &mut [f32], channels: usize, frames: usize) {
 
 fn to_halves(samples: &[f32]) -> Vec<f16> {
     let mut halves = vec![f16::ZERO; samples.len()];
-    halves.convert_from_f32_slice(samples);
+    round_to_halves(samples, &mut halves);
     halves
+}
+
+/// Rounds to the nearest halves; what lies outside their range becomes their largest, since an infinity would stay in the mirror
+/// for good: no later delta could take it back.
+fn round_to_halves(samples: &[f32], halves: &mut [f16]) {
+    let largest = f16::MAX.to_f32_const();
+    let mut within = [0.0; BLOCK_SAMPLES];
+    for (samples, halves) in samples.chunks(BLOCK_SAMPLES).zip(halves.chunks_mut(BLOCK_SAMPLES)) {
+        let within = &mut within[..samples.len()];
+        for (within, sample) in within.iter_mut().zip(samples) {
+            *within = sample.clamp(-largest, largest);
+        }
+        halves.convert_from_f32_slice(within);
+    }
 }
 
 fn from_halves(halves: &[f16]) -> Vec<f32> {
