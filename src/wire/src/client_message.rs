@@ -147,7 +147,7 @@ impl ClientMessage {
         let value = || number(object, "value").ok_or(Ignored::BadFields);
         Ok(match kind {
             "params" => Self::Params(read_params(object)?),
-            "loop_band" => Self::LoopBand(read_loop_band(object)),
+            "loop_band" => Self::LoopBand(read_loop_band(object)?),
             "prompt" => Self::Prompt(read_prompt(object)?),
             "set_prompt_blend" => Self::SetPromptBlend(value()?.clamp(0.0, 1.0)),
             "set_depth" => Self::SetDepth(value()?),
@@ -207,9 +207,16 @@ fn read_params(object: &Map<String, Value>) -> Result<Params, Ignored> {
     })
 }
 
-fn read_loop_band(object: &Map<String, Value>) -> Option<(f64, f64)> {
-    let (start, end) = (number(object, "start_sec")?, number(object, "end_sec")?);
-    (start >= 0.0 && end > start).then_some((start, end))
+/// Nulls lift the band; anything else that is no stretch of time is a mistake, and leaves the band as it is.
+fn read_loop_band(object: &Map<String, Value>) -> Result<Option<(f64, f64)>, Ignored> {
+    let given = |name: &str| object.get(name).is_some_and(|value| !value.is_null());
+    if !given("start_sec") && !given("end_sec") {
+        return Ok(None);
+    }
+    match (number(object, "start_sec"), number(object, "end_sec")) {
+        (Some(start), Some(end)) if start >= 0.0 && end > start => Ok(Some((start, end))),
+        _ => Err(Ignored::BadFields),
+    }
 }
 
 fn read_prompt(object: &Map<String, Value>) -> Result<Prompt, Ignored> {

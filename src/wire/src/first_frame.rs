@@ -86,7 +86,7 @@ pub struct SessionConfig {
     pub client_id: String,
     /// Messages of ours that the client understands: `stem_progress`, `vram`.
     pub wants: Vec<String>,
-    /// Fields that had the wrong type.
+    /// Fields that had the wrong type, or a word that nobody knows.
     #[serde(skip)]
     pub ignored: u32,
 }
@@ -152,15 +152,18 @@ impl SessionConfig {
             walk_window: fields.bool("walk_window").unwrap_or(default.walk_window),
             walk_window_s: fields.number("walk_window_s").unwrap_or(default.walk_window_s),
             key: fields.text("key"),
-            time_signature: fields.text("time_signature").filter(|meter| is_time_signature(meter)),
+            time_signature: fields.read("time_signature", |value| {
+                value
+                    .as_str()
+                    .filter(|meter| is_time_signature(meter))
+                    .map(str::to_owned)
+            }),
             enabled_loras: fields.texts("enabled_loras"),
             prompt: fields.text("prompt").unwrap_or(default.prompt),
             prompt_b: fields.text("prompt_b"),
             fixture_name: fields.text("fixture_name"),
             use_server_fixture: fields.bool("use_server_fixture").unwrap_or(false),
-            stem_source_mode: fields
-                .text("stem_source_mode")
-                .and_then(|mode| StemSourceMode::named(&mode)),
+            stem_source_mode: fields.read("stem_source_mode", |value| StemSourceMode::named(value.as_str()?)),
             client_id: fields.text("client_id").unwrap_or_default(),
             wants: fields.texts("wants"),
             ignored: 0,

@@ -255,22 +255,27 @@ fn finite(value: &Value) -> Option<f64> {
     value.as_f64().filter(|number| number.is_finite())
 }
 
+/// What is finite as f64 may still be infinite as f32.
+fn finite_f32(value: &Value) -> Option<f32> {
+    value
+        .as_f64()
+        .map(|number| number as f32)
+        .filter(|number| number.is_finite())
+}
+
 /// `{"type":"constant","value":v}`, `{"type":"raw","values":[…]}`, or a bare number as a constant.
 fn read_curve(value: &Value) -> Option<KnobValue> {
-    if let Some(constant) = finite(value) {
-        return Some(KnobValue::Curve(vec![constant as f32]));
+    if let Some(constant) = finite_f32(value) {
+        return Some(KnobValue::Curve(vec![constant]));
     }
     let values = match value.get("type")?.as_str()? {
-        "constant" => vec![finite(value.get("value")?)? as f32],
+        "constant" => vec![finite_f32(value.get("value")?)?],
         "raw" => {
             let values = value
                 .get("values")?
                 .as_array()
                 .filter(|values| values.len() <= CURVE_VALUES_MAX)?;
-            values
-                .iter()
-                .map(|value| finite(value).map(|value| value as f32))
-                .collect::<Option<Vec<_>>>()?
+            values.iter().map(finite_f32).collect::<Option<Vec<_>>>()?
         }
         _ => return None,
     };
