@@ -60,7 +60,11 @@ fn a_closing_is_drained_exactly_once_and_never_while_a_tick_runs() {
         });
         let at_once = gate.close(1);
         if at_once.is_some() {
-            assert_eq!(running.load(Ordering::SeqCst), 0, "drained, so nothing runs and nothing begins");
+            assert_eq!(
+                running.load(Ordering::SeqCst),
+                0,
+                "drained, so nothing runs and nothing begins"
+            );
             assert!(gate.enter().is_none());
         }
         let told = ticking.join().unwrap();

@@ -65,23 +65,39 @@ pub(crate) fn separation(figures: &mut Figures) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// An upload on an idle pod, and at once another while the first one's rip runs.
+/// An upload on an idle pod, and soon another while the first one's rip runs. Each run has a client of its own, whose start wipes what
+/// the last one left, rips included.
 pub(crate) async fn uploads(figures: &mut Figures, runs: usize) -> anyhow::Result<()> {
     figures.say("uploads, quiet and during a rip");
-    let program = Program::start(&["--tracks-max", "200"])?;
+    let program = Program::start(&[])?;
     let audio = song(120.0);
-    timed_upload(program.address(), "warm.wav", &audio).await?;
-    stems_are_there(&program, "warm.wav").await?;
-    for run in 0..runs {
-        let (quiet, busy) = (format!("quiet{run}.wav"), format!("busy{run}.wav"));
-        figures.take_ms("upload_ok_ms", timed_upload(program.address(), &quiet, &audio).await?);
-        tokio::time::sleep(Duration::from_millis(500)).await;
-        figures.take_ms(
-            "upload_ok_rip_ms",
-            timed_upload(program.address(), &busy, &audio).await?,
-        );
-        stems_are_there(&program, &quiet).await?;
-        stems_are_there(&program, &busy).await?;
+    for run in 0..=runs {
+        let config = json!({ "client_id": format!("uploader {run}"), "wants": ["stem_progress"] });
+        let mut session = Client::session(program.address(), &config, &song(2.0)).await?;
+        session
+            .message("stems of the session's own audio", |message| {
+                matches!(message, ServerMessage::StemAssets { .. })
+            })
+            .await?;
+        let quiet = timed_upload(program.address(), "quiet.wav", &audio).await?;
+        session
+            .message("a rip under way", |message| {
+                matches!(
+                    message,
+                    ServerMessage::StemProgress {
+                        state: StemState::Ripping,
+                        ..
+                    }
+                )
+            })
+            .await?;
+        tokio::time::sleep(Duration::from_millis(100 + 23 * (run as u64 % 10))).await;
+        let busy = timed_upload(program.address(), "busy.wav", &audio).await?;
+        if run > 0 {
+            figures.take_ms("upload_ok_ms", quiet);
+            figures.take_ms("upload_ok_rip_ms", busy);
+        }
+        session.close().await?;
     }
     Ok(())
 }
@@ -170,7 +186,6 @@ pub(crate) async fn swaps(figures: &mut Figures, runs: usize) -> anyhow::Result<
             figures.take_ms("swap_to_first_slice_rip_ms", timed_swap(&mut client, name).await?);
             run += 1;
         }
-        stems_are_there(&program, &ripping).await?;
     }
     Ok(())
 }
@@ -247,7 +262,7 @@ pub(crate) async fn yields(figures: &mut Figures, runs: usize) -> anyhow::Result
     while taken < runs {
         number += 1;
         timed_upload(program.address(), &format!("rip{number}.wav"), &audio).await?;
-        for _ in 0..3 {
+        for _ in 0..10 {
             client
                 .message("the separator on the device", separator("resident"))
                 .await?;
@@ -263,7 +278,6 @@ pub(crate) async fn yields(figures: &mut Figures, runs: usize) -> anyhow::Result
             figures.take_ms("yield_ms", asked.elapsed());
             taken += 1;
         }
-        stems_are_there(&program, &format!("rip{number}.wav")).await?;
     }
     Ok(())
 }
