@@ -6,20 +6,33 @@
     reason = "a tool talks to whoever runs it"
 )]
 
+mod packages;
 mod shell;
 mod test;
 mod web;
 
-use anyhow::Context;
+use std::path::Path;
+
+use anyhow::{Context, ensure};
 use clap::{Parser, Subcommand};
 
 /// The one way to set up, serve, test and bench greenroom.
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask", max_term_width = 100)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 110, after_help = EXAMPLES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
 }
+
+const EXAMPLES: &str = "\
+Needs Rust, Node.js 20 or later with npm, and Python 3 with pip; everything else is fetched through npm, pip, cargo and apt-get.
+
+  cargo xtask serve                              play in the browser: http://127.0.0.1:1318
+  cargo xtask serve -- --generator weighted      watch groups of weights park and return
+  cargo xtask test --quick                       without browser and network, while you work
+  cargo xtask test --keep-going                  everything that CI checks, all failures in one run
+  cargo xtask bench pod --json                   every bar of the pod; the last line is JSON
+  cargo xtask types                              after a change to a type of the wire";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -29,42 +42,52 @@ enum Command {
         #[arg(last = true)]
         arguments: Vec<String>,
     },
-    /// Do all set-up, then check everything that CI checks
+    /// Do all set-up, then check everything that CI checks; stops at the first step that fails
     Test {
-        /// Leave out what needs a browser or the network
+        /// Leave out what needs a browser or the network: the end-to-end and browser tests
         #[arg(long)]
         quick: bool,
+        /// Go on after a step that failed, and list all failures at the end
+        #[arg(long)]
+        keep_going: bool,
     },
-    /// Measure the real program over real sockets
+    /// Measure the real program over real sockets, after all set-up
     Bench {
         #[command(subcommand)]
         what: Bench,
     },
-    /// Write the client's types from the Rust ones
-    Types,
+    /// Write the client's types, constants and knob table (web/src/generated/wire.ts) from the Rust ones
+    Types {
+        /// Write nothing; fail if the file is stale
+        #[arg(long)]
+        check: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]
 enum Bench {
     /// The whole pod: uploads, swaps, knobs, handovers, a rip; ends with one line of JSON
     Pod {
-        /// Print only the line of JSON
+        /// Print only the line of JSON (what set-up prints goes before it)
         #[arg(long)]
         json: bool,
         /// Runs a figure
         #[arg(long, default_value_t = 20)]
         runs: u32,
+        /// Seconds of each of the two listening sessions
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
     },
 }
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Serve { arguments } => serve(&arguments),
-        Command::Test { quick } => test::run(quick),
+        Command::Test { quick, keep_going } => test::run(quick, keep_going),
         Command::Bench {
-            what: Bench::Pod { json, runs },
-        } => bench_pod(json, runs),
-        Command::Types => write_types(),
+            what: Bench::Pod { json, runs, seconds },
+        } => bench_pod(json, runs, seconds),
+        Command::Types { check } => types(check),
     }
 }
 
@@ -73,11 +96,7 @@ fn serve(arguments: &[String]) -> anyhow::Result<()> {
     shell::say("building the program");
     shell::run("cargo", &["build", "--release", "--package", "greenroom"])?;
     let program = shell::root()?.join("target/release/greenroom");
-    let program = program
-        .to_str()
-        .context("the path of this checkout is not valid text")?;
-    shell::say("fetching the separator's weights (once)");
-    if let Err(error) = shell::run(program, &["models", "fetch"]) {
+    if let Err(error) = fetch_weights(&program) {
         // Everything but stems works without them, and the pod says so; a person offline should still hear music.
         eprintln!("{error:#}: going on without stems");
     }
@@ -85,34 +104,31 @@ fn serve(arguments: &[String]) -> anyhow::Result<()> {
         .into_iter()
         .chain(arguments.iter().map(String::as_str))
         .collect();
-    shell::run(program, &arguments)
+    Err(shell::become_program(&program, &arguments))
 }
 
-fn bench_pod(json: bool, runs: u32) -> anyhow::Result<()> {
-    shell::run(
-        "cargo",
-        &[
-            "build",
-            "--quiet",
-            "--release",
-            "--package",
-            "greenroom",
-            "--package",
-            "greenroom-tests",
-        ],
-    )?;
-    let root = shell::root()?;
-    let bench = root.join("target/release/greenroom-bench-pod");
-    let bench = bench.to_str().context("the path of this checkout is not valid text")?;
-    let runs = runs.to_string();
-    let mut arguments = vec!["--runs", &runs];
+fn fetch_weights(program: &Path) -> anyhow::Result<()> {
+    shell::say("fetching the separator's weights (once)");
+    shell::run(shell::text(program)?, &["models", "fetch"])
+}
+
+fn bench_pod(json: bool, runs: u32, seconds: u64) -> anyhow::Result<()> {
+    packages::install(&[packages::FFMPEG])?;
+    shell::say("building the program and its bench client");
+    let packages = ["--package", "greenroom", "--package", "greenroom-tests"];
+    shell::run("cargo", &[&["build", "--quiet", "--release"][..], &packages].concat())?;
+    let programs = shell::root()?.join("target/release");
+    fetch_weights(&programs.join("greenroom"))?;
+    let (runs, seconds) = (runs.to_string(), seconds.to_string());
+    let mut arguments = vec!["--runs", &runs, "--seconds", &seconds];
     if json {
         arguments.push("--json");
     }
-    shell::run(bench, &arguments)
+    let bench = programs.join("greenroom-bench-pod");
+    Err(shell::become_program(&bench, &arguments))
 }
 
-fn write_types() -> anyhow::Result<()> {
+fn types(check: bool) -> anyhow::Result<()> {
     let types = shell::output(
         "cargo",
         &[
@@ -125,5 +141,14 @@ fn write_types() -> anyhow::Result<()> {
         ],
     )?;
     let path = shell::root()?.join("web/src/generated/wire.ts");
+    if check {
+        let written = std::fs::read_to_string(&path).unwrap_or_default();
+        ensure!(
+            written == types,
+            "{} is stale: run `cargo xtask types` and commit it",
+            path.display()
+        );
+        return Ok(());
+    }
     std::fs::write(&path, types).with_context(|| format!("{} cannot be written", path.display()))
 }

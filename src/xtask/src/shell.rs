@@ -1,6 +1,7 @@
 //! Running other programs, in the root of the checkout.
 
 use std::{
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -16,9 +17,24 @@ pub(crate) fn root() -> anyhow::Result<PathBuf> {
         .context("xtask is not where it was built")
 }
 
-/// One line of progress.
+/// One line of progress; to standard error, so that what is printed to standard output is the result alone.
 pub(crate) fn say(what: &str) {
-    println!("── {what}");
+    eprintln!("── {what}");
+}
+
+/// A path as an argument.
+pub(crate) fn text(path: &Path) -> anyhow::Result<&str> {
+    path.to_str().context("the path of this checkout is not valid text")
+}
+
+/// Becomes another program, run in the root: its signals and its exit code are then its own. Comes back only with an error.
+pub(crate) fn become_program(program: &Path, arguments: &[&str]) -> anyhow::Error {
+    let root = match root() {
+        Ok(root) => root,
+        Err(error) => return error,
+    };
+    let error = Command::new(program).args(arguments).current_dir(root).exec();
+    anyhow::Error::new(error).context(format!("{} cannot be started", program.display()))
 }
 
 /// Runs a program in the root; its output is seen.

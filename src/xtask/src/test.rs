@@ -1,62 +1,101 @@
 //! `cargo xtask test`: everything that CI checks, in the order in which it fails soonest.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::bail;
 
-use crate::{shell, web};
-
-/// Debian packages that the tests use and a new machine lacks: (program to look for, package).
-const PACKAGES: [(&str, &str); 2] = [("chromium", "chromium"), ("ffmpeg", "ffmpeg")];
+use crate::{packages, shell, web};
 
 type Step = (&'static str, fn() -> anyhow::Result<()>);
 
-/// Runs every step; stops at the first that fails.
-pub(crate) fn run(quick: bool) -> anyhow::Result<()> {
+/// What came of one step.
+struct Outcome {
+    name: &'static str,
+    took: Duration,
+    failure: Option<anyhow::Error>,
+}
+
+/// Runs every step; stops at the first that fails, unless it is to keep going.
+pub(crate) fn run(quick: bool, keep_going: bool) -> anyhow::Result<()> {
+    let mut outcomes = Vec::new();
+    for (name, step) in steps(quick, keep_going) {
+        shell::say(name);
+        let started = Instant::now();
+        let failure = step().err();
+        let (took, failed) = (started.elapsed(), failure.is_some());
+        shell::say(&format!("{name}: {:.0} s", took.as_secs_f64()));
+        outcomes.push(Outcome { name, took, failure });
+        if failed && !keep_going {
+            break;
+        }
+    }
+    summary(&outcomes)
+}
+
+/// In the order in which they fail soonest.
+fn steps(quick: bool, keep_going: bool) -> Vec<Step> {
     let mut steps: Vec<Step> = vec![
         ("format", || shell::run("cargo", &["fmt", "--all", "--check"])),
+        ("generated types", || crate::types(true)),
         ("page: packages, types, unit tests, build", page),
-        ("lints", || {
-            shell::run(
-                "cargo",
-                &[
-                    "clippy",
-                    "--quiet",
-                    "--workspace",
-                    "--all-targets",
-                    "--",
-                    "-D",
-                    "warnings",
-                ],
-            )
-        }),
+        ("lints", lints),
         ("the program", || {
             shell::run("cargo", &["build", "--quiet", "--package", "greenroom"])
         }),
     ];
     if quick {
-        steps.push(("tests", || tests(&["--exclude", "greenroom-tests"])));
+        let tests: fn() -> _ = if keep_going {
+            || tests(&["--exclude", "greenroom-tests", "--no-fail-fast"])
+        } else {
+            || tests(&["--exclude", "greenroom-tests"])
+        };
+        steps.push(("tests", tests));
+        return steps;
+    }
+    steps.push(("programs that the tests use", || {
+        packages::install(&[packages::CHROMIUM, packages::FFMPEG])
+    }));
+    steps.push(("the separator's weights", fetch_weights));
+    steps.push(("browser", browser));
+    // Last, so that its own summaries end the output.
+    let tests: fn() -> _ = if keep_going {
+        || tests(&["--no-fail-fast"])
     } else {
-        steps.push(("programs that the tests use", install_packages));
-        steps.push(("the separator's weights", fetch_weights));
-        steps.push(("browser", browser));
-        steps.push(("tests", || tests(&[])));
+        || tests(&[])
+    };
+    steps.push(("tests", tests));
+    steps
+}
+
+fn summary(outcomes: &[Outcome]) -> anyhow::Result<()> {
+    for outcome in outcomes {
+        let word = if outcome.failure.is_some() { "FAILED" } else { "ok" };
+        println!("{:>6.0} s  {word:<6}  {}", outcome.took.as_secs_f64(), outcome.name);
     }
-    let mut took = Vec::new();
-    for (name, step) in steps {
-        shell::say(name);
-        let started = Instant::now();
-        step().with_context(|| format!("step \"{name}\" failed"))?;
-        took.push((name, started.elapsed()));
+    let failures: Vec<String> = outcomes
+        .iter()
+        .filter_map(|outcome| {
+            Some(format!(
+                "step \"{}\" failed: {:#}",
+                outcome.name,
+                outcome.failure.as_ref()?
+            ))
+        })
+        .collect();
+    if failures.is_empty() {
+        return Ok(());
     }
-    for (name, took) in took {
-        println!("{:>6.0} s  {name}", took.as_secs_f64());
-    }
-    Ok(())
+    bail!("{}", failures.join("\n"))
+}
+
+fn lints() -> anyhow::Result<()> {
+    let arguments = "clippy --quiet --workspace --all-targets -- -D warnings";
+    shell::run("cargo", &arguments.split(' ').collect::<Vec<_>>())
 }
 
 fn page() -> anyhow::Result<()> {
-    let web = web::install()?;
+    let web = web::directory()?;
+    web::install(&web)?;
     shell::run_in(&web, "npm", &["run", "--silent", "check"])?;
     shell::run_in(&web, "npm", &["test", "--silent"])?;
     web::build()
@@ -80,25 +119,54 @@ fn fetch_weights() -> anyhow::Result<()> {
 /// A real browser plays on the real program.
 fn browser() -> anyhow::Result<()> {
     let directory = shell::root()?.join("tests/browser");
-    shell::run_in(&directory, "npm", &["ci", "--silent", "--no-audit", "--no-fund"])?;
+    web::install(&directory)?;
     shell::run_in(&directory, "npm", &["test", "--silent"])
 }
 
-fn install_packages() -> anyhow::Result<()> {
-    let missing: Vec<&str> = PACKAGES
-        .iter()
-        .filter(|(program, _)| !shell::has(program))
-        .map(|(_, package)| *package)
-        .collect();
-    if missing.is_empty() {
-        return Ok(());
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(name: &'static str, failure: Option<anyhow::Error>) -> Outcome {
+        Outcome {
+            name,
+            took: Duration::from_secs(1),
+            failure,
+        }
     }
-    let names = missing.join(" ");
-    let help = format!("install these by hand and try again: {names}");
-    shell::run("apt-get", &["update", "--quiet"]).with_context(|| help.clone())?;
-    let arguments: Vec<&str> = ["install", "--quiet", "--yes", "--no-install-recommends"]
-        .into_iter()
-        .chain(missing)
-        .collect();
-    shell::run("apt-get", &arguments).context(help)
+
+    #[test]
+    fn a_failed_step_fails_the_run_and_is_named_with_its_cause() {
+        assert!(summary(&[outcome("format", None)]).is_ok());
+        let cause = anyhow::anyhow!("exit status: 1").context("`cargo clippy` failed");
+        let error = summary(&[
+            outcome("format", None),
+            outcome("lints", Some(cause)),
+            outcome("tests", Some(anyhow::anyhow!("two failed"))),
+        ])
+        .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "step \"lints\" failed: `cargo clippy` failed: exit status: 1\nstep \"tests\" failed: two failed"
+        );
+    }
+
+    #[test]
+    fn a_quick_run_needs_no_browser_and_no_network() {
+        let names = |quick| {
+            steps(quick, false)
+                .into_iter()
+                .map(|(name, _)| name)
+                .collect::<Vec<_>>()
+        };
+        let needing = ["programs that the tests use", "the separator's weights", "browser"];
+        assert!(names(true).iter().all(|name| !needing.contains(name)));
+        assert!(needing.iter().all(|name| names(false).contains(name)));
+        assert!(
+            [true, false]
+                .map(names)
+                .iter()
+                .all(|names| names.last() == Some(&"tests"))
+        );
+    }
 }
