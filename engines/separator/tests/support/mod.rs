@@ -91,13 +91,7 @@ pub(crate) struct Song {
 
 /// 6 s of "Falcon 69" by The Easton Ellises (CC BY-NC-SA): to measure by, never to keep or to ship.
 pub(crate) fn song_with_stems() -> Song {
-    let path = test_data().join("falcon69.stem.mp4");
-    if !path.is_file() {
-        let package = download_package(STEMS_PACKAGE, STEMS_PACKAGE_SHA256, &test_data())
-            .unwrap_or_else(|error| panic!("this test needs a song with known stems: {error}"));
-        fs::write(&path, stem_file(package)).expect("the target folder can be written");
-    }
-    let streams = decode_streams(fs::read(&path).expect("the song can be read"));
+    let streams = decode_streams(fs::read(song_path()).expect("the song can be read"));
     let [_, drums, bass, other, vocals] = streams.as_slice() else {
         panic!(
             "the song has {} streams and not 5: mixture, drums, bass, other, vocals",
@@ -119,6 +113,22 @@ pub(crate) fn song_with_stems() -> Song {
         vocals,
         instruments,
     }
+}
+
+/// The song's file. Tests of one program fetch it once, and other programs never see half of it.
+fn song_path() -> PathBuf {
+    static FETCHED: std::sync::Once = std::sync::Once::new();
+    let path = test_data().join("falcon69.stem.mp4");
+    FETCHED.call_once(|| {
+        if !path.is_file() {
+            let package = download_package(STEMS_PACKAGE, STEMS_PACKAGE_SHA256, &test_data())
+                .unwrap_or_else(|error| panic!("this test needs a song with known stems: {error}"));
+            let file = tempfile::NamedTempFile::new_in(test_data()).expect("the target folder can be written");
+            fs::write(file.path(), stem_file(package)).expect("the target folder can be written");
+            file.persist(&path).expect("the target folder can be written");
+        }
+    });
+    path
 }
 
 fn stem_file(package: Vec<u8>) -> Vec<u8> {
