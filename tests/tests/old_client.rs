@@ -106,3 +106,32 @@ async fn it_plays_uploads_swaps_and_turns_every_knob() {
     client.close().await.unwrap();
     assert_eq!(program.errors(), Vec::<String>::new());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_knob_that_is_said_once_stays_turned() {
+    let program = Program::start(&[]).unwrap();
+    let mut client = Client::session(program.address(), &json!({}), &song(8.0))
+        .await
+        .unwrap();
+    client.ready().await.unwrap();
+    client
+        .text(&json!({ "type": "params", "raw": { "denoise": 0.9 }, "playback_pos": 0.0 }))
+        .await
+        .unwrap();
+    for beat in 0..100 {
+        let raw = if beat == 50 { json!({ "seed": 5 }) } else { json!({}) };
+        let position = f64::from(beat) * 0.02;
+        client
+            .text(&json!({ "type": "params", "raw": raw, "playback_pos": position }))
+            .await
+            .unwrap();
+        let _ = tokio::time::timeout(std::time::Duration::from_millis(20), client.next()).await;
+    }
+    let turned =
+        |message: &ServerMessage| matches!(message, ServerMessage::ParamsUpdate { params } if params["seed"] == 5.0);
+    let update = client.message("an update with the new seed", turned).await.unwrap();
+    let ServerMessage::ParamsUpdate { params } = update else {
+        unreachable!("just matched")
+    };
+    assert_eq!(params["denoise"], 0.9, "heartbeats without it do not turn it back");
+}

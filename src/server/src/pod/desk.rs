@@ -158,7 +158,15 @@ impl Desks {
 
     pub(super) fn set_params(&self, connection: ConnectionId, params: Params) {
         if let Some(cell) = self.params(connection) {
-            cell.put(params);
+            // The newest of each knob wins; one that is not said again stays where it was turned to.
+            cell.merge(|waiting| match waiting {
+                None => params,
+                Some(mut waiting) => {
+                    waiting.knobs.extend(params.knobs);
+                    waiting.playback_pos_s = params.playback_pos_s.or(waiting.playback_pos_s);
+                    waiting
+                }
+            });
         }
     }
 

@@ -111,9 +111,12 @@ impl LiveSession {
         if let Some(position_s) = params.playback_pos_s {
             self.player.position(now, position_s * f64::from(SAMPLE_RATE));
         }
-        if params.knobs != self.knobs {
-            self.stream.set_knobs(&params.knobs);
-            self.knobs = params.knobs;
+        // What is not said again stays where it was turned to.
+        let mut knobs = self.knobs.clone();
+        knobs.extend(params.knobs);
+        if knobs != self.knobs {
+            self.stream.set_knobs(&knobs);
+            self.knobs = knobs;
             self.player.input(now);
         }
     }
