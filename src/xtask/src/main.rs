@@ -29,7 +29,7 @@ Needs Rust, Node.js 20 or later with npm, and Python 3 with pip; everything else
 
   cargo xtask serve                              play in the browser: http://127.0.0.1:1318
   cargo xtask serve -- --generator weighted      watch groups of weights park and return
-  cargo xtask test --quick                       without browser and network, while you work
+  cargo xtask test --quick                       without the end-to-end and browser tests
   cargo xtask test --keep-going                  everything that CI checks, all failures in one run
   cargo xtask bench pod --json                   every bar of the pod; the last line is JSON
   cargo xtask types                              after a change to a type of the wire";
@@ -44,7 +44,7 @@ enum Command {
     },
     /// Do all set-up, then check everything that CI checks; stops at the first step that fails
     Test {
-        /// Leave out what needs a browser or the network: the end-to-end and browser tests
+        /// Leave out the end-to-end and browser tests (the separator's own tests still fetch its weights, once)
         #[arg(long)]
         quick: bool,
         /// Go on after a step that failed, and list all failures at the end

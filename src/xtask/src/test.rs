@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quick_run_needs_no_browser_and_no_network() {
+    fn a_quick_run_leaves_out_the_browser_and_what_only_the_long_tests_need() {
         let names = |quick| {
             steps(quick, false)
                 .into_iter()
