@@ -1,6 +1,6 @@
 //! A flag that one thread raises and a worker looks at between two steps of its work.
 
-use crate::primitives::{Arc, AtomicBool, Ordering};
+use crate::platform::{Arc, AtomicBool, Ordering};
 
 /// Asks running work to give up at its next look; once raised it stays raised.
 #[derive(Clone, Debug)]

@@ -1,6 +1,6 @@
 //! A sign of life that comes from progress itself.
 
-use crate::primitives::{Arc, AtomicU64, Ordering};
+use crate::platform::{Arc, AtomicU64, Ordering};
 
 /// The last moment at which a loop got round, in microseconds of the pod's clock. Health is read from it, so that a wedged loop
 /// cannot look healthy.

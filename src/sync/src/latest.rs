@@ -1,6 +1,6 @@
 //! A cell in which the newest value wins.
 
-use crate::primitives::{Arc, Mutex, lock};
+use crate::platform::{Arc, Mutex, lock};
 
 /// Newest wins: a writer at 125 Hz never fills anything up, and a reader sees each value at most once.
 #[derive(Debug)]

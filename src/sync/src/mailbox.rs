@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use crate::primitives::{Arc, Condvar, Mutex, lock};
+use crate::platform::{Arc, Condvar, Mutex, lock, wait};
 
 /// Why a message was not taken; it comes back.
 #[derive(Debug, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub enum SendError<T> {
 pub enum ReceiveError {
     /// None came in time.
     TimedOut,
+    /// None came, and somebody nudged: there is something new elsewhere.
+    Nudged,
     /// The mailbox is closed and empty.
     Closed,
 }
@@ -26,6 +28,7 @@ pub enum ReceiveError {
 struct State<T> {
     queue: VecDeque<T>,
     capacity: usize,
+    nudged: bool,
     closed: bool,
 }
 
@@ -46,6 +49,7 @@ pub fn mailbox<T>(capacity: usize) -> Mailbox<T> {
         Mutex::new(State {
             queue: VecDeque::new(),
             capacity,
+            nudged: false,
             closed: false,
         }),
         Condvar::new(),
@@ -80,7 +84,7 @@ impl<T> Mailbox<T> {
     /// Waits for a message, at most `patience`.
     ///
     /// # Errors
-    /// `TimedOut`, or `Closed` once everything that was sent has been taken.
+    /// Once everything that was sent has been taken: `Nudged`, `Closed`, or `TimedOut`.
     pub fn receive(&self, patience: Duration) -> Result<T, ReceiveError> {
         let (mutex, arrived) = &*self.0;
         let mut state = lock(mutex);
@@ -88,15 +92,26 @@ impl<T> Mailbox<T> {
             if let Some(message) = state.queue.pop_front() {
                 return Ok(message);
             }
+            if std::mem::take(&mut state.nudged) {
+                return Err(ReceiveError::Nudged);
+            }
             if state.closed {
                 return Err(ReceiveError::Closed);
             }
-            let (next, timed_out) = crate::gate::wait(arrived, state, patience);
+            let (next, timed_out) = wait(arrived, state, patience);
             state = next;
-            if timed_out && state.queue.is_empty() && !state.closed {
+            if timed_out && state.queue.is_empty() && !state.nudged && !state.closed {
                 return Err(ReceiveError::TimedOut);
             }
         }
+    }
+
+    /// Has the receiver, or the next one who would wait, look at what is new elsewhere. It takes no room, so that it works on a full
+    /// mailbox too, and many before the next look are one.
+    pub fn nudge(&self) {
+        let (mutex, arrived) = &*self.0;
+        lock(mutex).nudged = true;
+        arrived.notify_one();
     }
 
     /// Closes it: nothing more is taken in, what is in can still be taken out.

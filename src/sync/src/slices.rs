@@ -1,6 +1,6 @@
 //! The playback buffer between the live thread, which writes what it decodes, and the connection's writer, which sends it.
 
-use crate::primitives::{Arc, Mutex, lock};
+use crate::platform::{Arc, Mutex, lock};
 
 /// A stretch of the buffer that is new, with its samples as they are now.
 #[derive(Clone, Debug, PartialEq)]
@@ -128,7 +128,7 @@ fn mark(fresh: &mut Vec<(usize, usize)>, start: usize, end: usize) {
     fresh.insert(place, (start, end));
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(any(greenroom_loom, greenroom_shuttle))))]
 mod tests {
     use super::*;
 

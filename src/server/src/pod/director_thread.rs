@@ -7,7 +7,7 @@ use std::{
 };
 
 use greenroom_director::{Director, Effect, Effects, Event, Failure, JobId, Moment, Outcome, Plan, Task, Urgency};
-use greenroom_sync::{CancelFlag, Mailbox};
+use greenroom_sync::Mailbox;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
@@ -33,8 +33,6 @@ pub(super) struct Driver {
     jobs: BTreeMap<JobId, (Job, Task)>,
     /// Events that follow from carrying out effects: handled before any from outside.
     own: VecDeque<Event>,
-    /// Raised to give up the tick under way.
-    tick: CancelFlag,
     exit: Option<oneshot::Sender<u8>>,
 }
 
@@ -47,7 +45,6 @@ impl Driver {
             lanes,
             jobs: BTreeMap::new(),
             own: VecDeque::new(),
-            tick: CancelFlag::new(),
             exit: Some(exit),
         }
     }
@@ -127,18 +124,12 @@ impl Driver {
             Effect::Start { job, task } => self.start(job, task),
             Effect::Cancel { job, urgency } => self.cancel(job, urgency),
             Effect::GateOpen { connection } => {
-                self.tick = CancelFlag::new();
-                self.order_live(LiveOrder::GateOpened {
-                    cancel: self.tick.clone(),
-                });
                 self.shared.live.gate.open();
+                self.shared.live.wake();
                 tracing::debug!(%connection, "the gate is open");
             }
             Effect::GateClose { closing, abort, .. } => {
-                if abort {
-                    self.tick.raise();
-                }
-                if let Some(closing) = self.shared.live.gate.close(closing) {
+                if let Some(closing) = self.shared.live.gate.close(closing, abort) {
                     self.own.push_back(Event::GateDrained { closing });
                 }
             }

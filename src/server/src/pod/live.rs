@@ -1,10 +1,7 @@
 //! The live thread: owns the session's stream, runs its ticks and decodes, and between them its jobs and commands.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -50,10 +47,6 @@ pub(super) enum LiveOrder {
     Prompt { job: Job, connection: ConnectionId },
     /// Free the stream.
     Close { job: Job },
-    /// The gate is open; the flag gives up the tick under way when it closes in a hurry.
-    GateOpened { cancel: CancelFlag },
-    /// There are new parameters or commands.
-    Wake,
 }
 
 /// The ways to the live thread.
@@ -61,8 +54,6 @@ pub(super) enum LiveOrder {
 pub(super) struct LiveLine {
     orders: Mailbox<LiveOrder>,
     commands: Mailbox<(ConnectionId, SessionCommand)>,
-    /// Whether a `Wake` waits already.
-    woken: Arc<AtomicBool>,
     /// The standing lease: a tick or decode runs only with a pass.
     pub(super) gate: LeaseGate,
 }
@@ -72,7 +63,6 @@ impl LiveLine {
         Self {
             orders: mailbox(ORDERS_MAX),
             commands: mailbox(COMMANDS_MAX),
-            woken: Arc::new(AtomicBool::new(false)),
             gate: LeaseGate::new(),
         }
     }
@@ -92,14 +82,9 @@ impl LiveLine {
         sent
     }
 
-    /// Says that there is something new; many at once are one.
+    /// Says that there is something new, or that the gate is open: after it is, or the thread would look too early and wait.
     pub(super) fn wake(&self) {
-        if !self.woken.swap(true, Ordering::AcqRel) {
-            // A full mailbox holds orders that wake the thread just as well.
-            if self.orders.send(LiveOrder::Wake).is_err() {
-                self.woken.store(false, Ordering::Release);
-            }
-        }
+        self.orders.nudge();
     }
 
     /// Ends the thread once it has done what waits.
@@ -114,8 +99,6 @@ pub(super) struct Live {
     shared: Arc<Shared>,
     line: LiveLine,
     session: Option<LiveSession>,
-    /// Raised to give up the tick under way.
-    tick: CancelFlag,
     started: Instant,
 }
 
@@ -126,7 +109,6 @@ impl Live {
             shared,
             line,
             session: None,
-            tick: CancelFlag::new(),
             started: Instant::now(),
         }
     }
@@ -137,7 +119,7 @@ impl Live {
             let patience = self.step();
             match self.line.orders.receive(patience) {
                 Ok(order) => self.handle(order),
-                Err(ReceiveError::TimedOut) => {}
+                Err(ReceiveError::TimedOut | ReceiveError::Nudged) => {}
                 Err(ReceiveError::Closed) => return,
             }
             while let Some(order) = self.line.orders.try_receive() {
@@ -195,8 +177,6 @@ impl Live {
                 };
                 job.run(&shared.events, close, |_| {});
             }
-            LiveOrder::GateOpened { cancel } => self.tick = cancel,
-            LiveOrder::Wake => self.line.woken.store(false, Ordering::Release),
         }
     }
 
@@ -243,7 +223,7 @@ impl Live {
                 let shared = &self.shared;
                 let played = guarded(|| {
                     let _room = shared.room_for(Work::Play)?;
-                    Ok(session.play(action, &self.tick)?)
+                    Ok(session.play(action, pass.give_up())?)
                 });
                 if is_device_lost(&played) {
                     self.shared.events.tell_blocking(Event::DeviceLost);

@@ -182,7 +182,7 @@ impl Patience {
         loop {
             match orders.receive(self.0) {
                 Ok(order) => return Some(order),
-                Err(ReceiveError::TimedOut) => {}
+                Err(ReceiveError::TimedOut | ReceiveError::Nudged) => {}
                 Err(ReceiveError::Closed) => return None,
             }
         }

@@ -30,7 +30,7 @@ pub(super) fn run(shared: &Arc<Shared>, orders: &Mailbox<StageOrder>) {
         match orders.receive(FOREIGN_MEMORY_INTERVAL) {
             Ok(StageOrder::Restore { job, group }) => move_group(shared, &job, || shared.stage.restore(group.name())),
             Ok(StageOrder::Park { job, group }) => move_group(shared, &job, || shared.stage.park(group.name())),
-            Err(ReceiveError::TimedOut) => {}
+            Err(ReceiveError::TimedOut | ReceiveError::Nudged) => {}
             Err(ReceiveError::Closed) => return,
         }
         let bytes = shared.stage.read().foreign;

@@ -1,0 +1,2 @@
+//! A pod in miniature.
+#![forbid(unsafe_code)]
