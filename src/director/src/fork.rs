@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// What to call each id in the copy: itself, or its rank.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Rename {
     ranks: Option<Ranks>,
 }

@@ -75,7 +75,7 @@ machine! {
 
 impl Saved {
     /// The acknowledgement, if somebody waits for it: once.
-    pub(crate) fn ack(&mut self, track: TrackId, stems_pending: bool) -> Option<Ack> {
+    pub fn ack(&mut self, track: TrackId, stems_pending: bool) -> Option<Ack> {
         self.asker.take().map(|asker| Ack {
             connection: asker.0,
             track,

@@ -124,6 +124,8 @@ macro_rules! machine {
     ) => {
         $(
             $(#[$state_doc])*
+            // A state without fields could be made of nothing by whoever sees its type.
+            #[non_exhaustive]
             #[derive(Debug, PartialEq, Eq, Hash)]
             pub struct $state { $( $field: $field_type ),* }
 

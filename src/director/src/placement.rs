@@ -36,7 +36,8 @@ impl Vacancy {
     }
 
     /// Lets an eager group in.
-    pub(crate) fn pass(&mut self) -> Pass {
+    #[must_use]
+    pub fn pass(&mut self) -> Pass {
         self.eager_out += 1;
         Pass(PassKind::Eager)
     }
@@ -50,7 +51,7 @@ impl Vacancy {
     ///
     /// # Errors
     /// Gives itself back if the grounds are `AllParked` and an eager group is still in.
-    pub(crate) fn attach(self, grounds: Grounds) -> Result<Pass, Self> {
+    pub fn attach(self, grounds: Grounds) -> Result<Pass, Self> {
         if grounds == Grounds::AllParked && !self.is_clear() {
             return Err(self);
         }

@@ -212,7 +212,9 @@ impl Creating {
 }
 
 impl Live {
-    pub(crate) fn session(&self) -> &Session {
+    /// Whom the pod plays for: everything that is sent to a session is sent to this.
+    #[must_use]
+    pub fn session(&self) -> &Session {
         &self.session
     }
 }

@@ -1,0 +1,12 @@
+//! The whole director is copied only through its sealed fork.
+use greenroom_director::{Director, typestate::Grounds};
+
+pub fn two(_token: &Director, _grounds: &Grounds) {
+    copy(_token);
+}
+
+fn copy<T: Clone>(thing: &T) -> [T; 2] {
+    [thing.clone(), thing.clone()]
+}
+
+fn main() {}

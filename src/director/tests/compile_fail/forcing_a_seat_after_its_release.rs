@@ -1,0 +1,9 @@
+//! Releasing consumes the session.
+use greenroom_director::typestate::Draining;
+
+pub fn force(leaver: Draining, _other: Draining) -> Draining {
+    let (_released, _chair) = leaver.release();
+    leaver.force()
+}
+
+fn main() {}

@@ -1,0 +1,8 @@
+//! Nobody outside makes a vacancy.
+use greenroom_director::typestate::Vacancy;
+
+pub fn vacancy(_given: Vacancy) -> Vacancy {
+    Vacancy::mint()
+}
+
+fn main() {}

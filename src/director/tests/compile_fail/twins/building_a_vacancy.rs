@@ -1,0 +1,8 @@
+//! Nobody outside puts a vacancy together.
+use greenroom_director::typestate::Vacancy;
+
+pub fn vacancy(_given: Vacancy) -> Vacancy {
+    _given
+}
+
+fn main() {}

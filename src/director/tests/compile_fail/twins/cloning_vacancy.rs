@@ -1,0 +1,12 @@
+//! There is one vacancy.
+use greenroom_director::typestate::{Grounds, Vacancy};
+
+pub fn two(_token: &Vacancy, _grounds: &Grounds) {
+    copy(_grounds);
+}
+
+fn copy<T: Clone>(thing: &T) -> [T; 2] {
+    [thing.clone(), thing.clone()]
+}
+
+fn main() {}

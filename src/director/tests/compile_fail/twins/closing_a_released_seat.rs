@@ -1,0 +1,8 @@
+//! Whoever is gone is not told to leave.
+use greenroom_director::typestate::{Draining, Leaving, Live, Released};
+
+pub fn tell(_released: Released, _live: Live, leaving: Leaving) -> Draining {
+    _live.leave(leaving)
+}
+
+fn main() {}

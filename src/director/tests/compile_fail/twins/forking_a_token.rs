@@ -1,0 +1,8 @@
+//! The sealed copy is for those who are given a renaming; nobody outside makes one.
+use greenroom_director::{Fork, Rename, typestate::Vacancy};
+
+pub fn twice(vacancy: &Vacancy, _given: &Rename) -> Vacancy {
+    vacancy.fork(_given)
+}
+
+fn main() {}

@@ -1,0 +1,8 @@
+//! Nobody outside makes a chair.
+use greenroom_director::typestate::Chair;
+
+pub fn chair(_given: Chair) -> Chair {
+    _given
+}
+
+fn main() {}
