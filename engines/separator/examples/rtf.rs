@@ -7,7 +7,7 @@ use std::{
 };
 
 use greenroom_audio::{Pcm, SAMPLE_RATE};
-use greenroom_separator::{BatchOutcome, Separator, Spleeter};
+use greenroom_separator::{BatchOutcome, Rip, Separator, Spleeter};
 use greenroom_stage::Tenant;
 use greenroom_sync::CancelFlag;
 
@@ -80,31 +80,41 @@ fn main() {
     }
 }
 
-/// The longest that a batch went on after the flag, which is raised at 60 moments spread over a batch of `batch_seconds`. The batch
-/// is the second: its block has neighbours on both sides.
+/// The longest that a batch went on after the flag, which is raised at 20 moments spread over each of four batches of about
+/// `batch_seconds`. They are those of the second block, which has neighbours on both sides.
 fn cancel_seconds_max(separator: &Spleeter, track: &Arc<Pcm>, batch_seconds: f64) -> f64 {
-    const MOMENTS: u32 = 60;
+    const BATCHES: u32 = 4;
+    const MOMENTS: u32 = 20;
     let mut rip = separator.begin(Arc::clone(track)).expect("the track is suitable");
-    rip.run_batch(&CancelFlag::new()).expect("a batch runs");
+    for _ in 0..BATCHES {
+        rip.run_batch(&CancelFlag::new()).expect("a batch runs");
+    }
     let mut longest = 0.0_f64;
-    for moment in 0..MOMENTS {
-        let flag = CancelFlag::new();
-        let patience = Duration::from_secs_f64(batch_seconds * f64::from(moment) / f64::from(MOMENTS));
-        let late = std::thread::scope(|scope| {
-            let raiser = scope.spawn(|| {
-                std::thread::sleep(patience);
-                flag.raise();
-                Instant::now()
-            });
-            let outcome = rip.run_batch(&flag).expect("a batch runs");
-            let ended = Instant::now();
-            let raised = raiser.join().expect("the raiser does not panic");
-            (outcome == BatchOutcome::Abandoned).then(|| ended.saturating_duration_since(raised))
-        });
-        let Some(late) = late else { break };
-        longest = longest.max(late.as_secs_f64());
+    for _ in 0..BATCHES {
+        for moment in 0..MOMENTS {
+            let patience = Duration::from_secs_f64(batch_seconds * f64::from(moment) / f64::from(MOMENTS));
+            let Some(late) = seconds_after_flag(rip.as_mut(), patience) else { break };
+            longest = longest.max(late);
+        }
+        rip.run_batch(&CancelFlag::new()).expect("a batch runs");
     }
     longest
+}
+
+/// How long a batch went on after the flag that is raised after `patience`; nothing if it was done by then.
+fn seconds_after_flag(rip: &mut dyn Rip, patience: Duration) -> Option<f64> {
+    let flag = CancelFlag::new();
+    std::thread::scope(|scope| {
+        let raiser = scope.spawn(|| {
+            std::thread::sleep(patience);
+            flag.raise();
+            Instant::now()
+        });
+        let outcome = rip.run_batch(&flag).expect("a batch runs");
+        let ended = Instant::now();
+        let raised = raiser.join().expect("the raiser does not panic");
+        (outcome == BatchOutcome::Abandoned).then(|| ended.saturating_duration_since(raised).as_secs_f64())
+    })
 }
 
 /// The most memory that this process ever held, where the system tells.

@@ -159,8 +159,8 @@ fn indifferent_separator() -> (tempfile::TempDir, Arc<Spleeter>) {
 #[test]
 fn blocks_join_without_a_seam_delay_or_gap() {
     let (_dir, separator) = indifferent_separator();
-    // 512 spectra are one block; one more sample at 44.1 kHz begins a block of one spectrum, after one full block or two.
-    for (frames, batches) in [(570_653, 1), (570_654, 2), (1_141_307, 3), (1_250_000, 3)] {
+    // 512 spectra are one block of four batches; one more sample at 44.1 kHz begins a block of one spectrum, after one full block or two.
+    for (frames, batches) in [(570_653, 4), (570_654, 8), (1_141_307, 12), (1_250_000, 12)] {
         // A chirp to 8 kHz, below where the networks end.
         let samples: Vec<f32> = (0..frames)
             .map(|n| {

@@ -201,7 +201,7 @@ impl Director {
             Alarm::Linger => self.end_lineage(effects),
             Alarm::Unclaimed(track) => self.doom(track, Failure::Superseded, effects),
             Alarm::Job(job) => self.job_overdue(job, effects),
-            Alarm::Turn => self.turn = self.turn.other(),
+            Alarm::Turn => self.turn_over(),
             Alarm::Drain => self.device_lost(effects),
             Alarm::WipeRetry(track) => self.retry_wipe(track),
             Alarm::Shutdown => self.exit(effects),

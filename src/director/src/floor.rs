@@ -38,9 +38,9 @@ impl Fork for Gate {
                 connection: connection.fork(rename),
                 leases: leases.fork(rename),
             },
-            // Only equality with the newest closing matters.
+            // There is one closing at a time: its number only tells it from earlier ones.
             Self::Closing { number, leases } => Self::Closing {
-                number: *number,
+                number: if rename.is_ranking() { 0 } else { *number },
                 leases: leases.fork(rename),
             },
         }
@@ -207,7 +207,16 @@ impl Director {
         }
     }
 
-    /// Ticks stay away for at most `rip_turn`, counted from the gate's closing, and then have at most `live_turn`.
+    /// The stage changes hands; but a rip that has not begun yet, because groups are still on their way, keeps its turn: otherwise slow
+    /// moves would eat up every turn and the rip would never get on.
+    pub(crate) fn turn_over(&mut self) {
+        if self.turn == Turn::Live || self.running_rip().is_some() {
+            self.turn = self.turn.other();
+        }
+    }
+
+    /// Ticks stay away for at most `rip_turn`, counted from the gate's closing (longer where the moves of groups alone take longer), and then
+    /// have at most `live_turn`.
     fn step_turn(&mut self) {
         let open = matches!(self.gate, Gate::Open { .. });
         if !self.is_contested() {

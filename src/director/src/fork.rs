@@ -29,6 +29,11 @@ impl Rename {
         Self { ranks: None }
     }
 
+    /// Whether ids become ranks: then counters that only tell old from new mean nothing.
+    pub(crate) fn is_ranking(&self) -> bool {
+        self.ranks.is_some()
+    }
+
     /// Every id becomes its place in these lists.
     pub(crate) fn by_rank(
         connections: Vec<ConnectionId>,

@@ -34,6 +34,8 @@ mod stems;
 mod track;
 mod tracks;
 
+#[cfg(feature = "checking")]
+pub use checking::{LiveView, Stand, TrackView};
 pub use director::{Counters, Director};
 pub use effect::{Close, Effect, Effects, Phase, StemsAtHand, StemsPhase, Task, Urgency};
 pub use event::{Event, Failure, Found, Intent, Mode, Outcome, Source};

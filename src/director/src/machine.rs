@@ -93,20 +93,94 @@ impl<M> Cell<M> {
 /// Which legal cells have been walked, for the campaign that must walk them all; counted only where the core is being checked.
 #[cfg(feature = "checking")]
 pub mod coverage {
-    use std::{cell::RefCell, collections::BTreeMap};
+    use std::{cell::Cell, collections::BTreeMap};
+
+    use crate::TABLES;
+
+    const CELLS: usize = {
+        let (mut count, mut table) = (0, 0);
+        while table < TABLES.len() {
+            count += TABLES[table].rows.len();
+            table += 1;
+        }
+        count
+    };
 
     thread_local! {
-        static HITS: RefCell<BTreeMap<(&'static str, &'static str, &'static str), u64>> = const { RefCell::new(BTreeMap::new()) };
+        static HITS: [Cell<u64>; CELLS] = const { [const { Cell::new(0) }; CELLS] };
     }
 
-    pub(crate) fn hit(machine: &'static str, from: &'static str, event: &'static str) {
-        HITS.with_borrow_mut(|hits| *hits.entry((machine, from, event)).or_insert(0) += 1);
+    const fn same(one: &str, other: &str) -> bool {
+        let (one, other) = (one.as_bytes(), other.as_bytes());
+        let mut index = 0;
+        while index < one.len() && index < other.len() && one[index] == other[index] {
+            index += 1;
+        }
+        index == one.len() && index == other.len()
+    }
+
+    /// The number of a cell among those of all tables; worked out when the core is compiled.
+    pub(crate) const fn cell(machine: &str, from: &str, event: &str) -> usize {
+        let (mut before, mut table) = (0, 0);
+        while table < TABLES.len() {
+            let rows = TABLES[table].rows;
+            let mut row = 0;
+            while row < rows.len() {
+                if same(rows[row].machine, machine) && same(rows[row].from, from) && same(rows[row].event, event) {
+                    return before + row;
+                }
+                row += 1;
+            }
+            before += rows.len();
+            table += 1;
+        }
+        panic!("a transition that is in no table");
+    }
+
+    pub(crate) fn hit(cell: usize) {
+        HITS.with(|hits| hits[cell].set(hits[cell].get() + 1));
+    }
+
+    /// A set of cells.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct Walked(u128);
+
+    const _: () = assert!(CELLS <= 128);
+
+    impl Walked {
+        /// Those that this thread walked since it was last asked.
+        #[must_use]
+        pub fn take() -> Self {
+            let bit = |(cell, hits): (usize, &Cell<u64>)| u128::from(hits.take() > 0) << cell;
+            HITS.with(|hits| Self(hits.iter().enumerate().map(bit).fold(0, |all, one| all | one)))
+        }
+
+        /// The cells in either.
+        #[must_use]
+        pub fn and(self, other: Self) -> Self {
+            Self(self.0 | other.0)
+        }
+
+        /// Legal cells that are not in it, as `Machine.State.transition`.
+        #[must_use]
+        pub fn missed(self) -> Vec<String> {
+            let rows = TABLES.iter().flat_map(|table| table.rows).enumerate();
+            rows.filter(|(cell, _)| self.0 >> cell & 1 == 0)
+                .map(|(_, row)| format!("{}.{}.{}", row.machine, row.from, row.event))
+                .collect()
+        }
     }
 
     /// Takes this thread's counts: (machine, state, transition) → times walked.
     #[must_use]
     pub fn take() -> BTreeMap<(&'static str, &'static str, &'static str), u64> {
-        HITS.with_borrow_mut(std::mem::take)
+        let rows = TABLES.iter().flat_map(|table| table.rows);
+        HITS.with(|hits| {
+            rows.zip(hits)
+                .map(|(row, hits)| ((row.machine, row.from, row.event), hits.take()))
+                .filter(|(_, hits)| *hits > 0)
+                .collect()
+        })
     }
 }
 
@@ -183,7 +257,9 @@ macro_rules! machine {
                 #[must_use]
                 pub fn $event(self, $( $argument: $argument_type ),*) -> machine!(@product $to $( $extra )?) {
                     #[cfg(feature = "checking")]
-                    $crate::machine::coverage::hit(stringify!($machine), stringify!($from), stringify!($event));
+                    $crate::machine::coverage::hit(const {
+                        $crate::machine::coverage::cell(stringify!($machine), stringify!($from), stringify!($event))
+                    });
                     let $binder = self;
                     $body
                 }

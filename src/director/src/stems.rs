@@ -68,6 +68,14 @@ machine! {
     }
 }
 
+impl Rip {
+    /// Batches done, and how often the one under way was abandoned.
+    #[must_use]
+    pub fn progress(&self) -> (u32, u8) {
+        (self.done, self.abandoned)
+    }
+}
+
 impl Ripping {
     pub(crate) fn rip(&self) -> Rip {
         self.rip

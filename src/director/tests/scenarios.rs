@@ -162,6 +162,27 @@ fn ticks_stay_away_no_longer_than_their_turn_while_a_rip_runs() {
     assert_eq!(pod.count(&["start Rip"]), 1);
 }
 
+/// Found by the exhaustive checker: moves slower than a turn gave the stage back before the rip had begun, for ever.
+#[test]
+fn a_rip_gets_on_however_slow_the_moves_of_groups_are() {
+    let mut pod = Pod::new(weighted_plan());
+    pod.session(1, Mode::Plain);
+    for slow in ["restore", "park", "rip"] {
+        pod.hold(slow);
+    }
+    pod.upload();
+    pod.forget();
+    for _ in 0..200 {
+        pod.wait(Span::milliseconds(700));
+        let (_, task) = *pod.pending.first().expect("something is always under way");
+        if common::kind(&task) == "rip" {
+            return;
+        }
+        pod.finish(common::kind(&task), Outcome::Done);
+    }
+    panic!("the rip never began: {:#?}", pod.said);
+}
+
 #[test]
 fn an_instruments_swap_waits_for_the_rip_and_a_second_one_supersedes_it() {
     let mut pod = Pod::new(weighted_plan());

@@ -4,6 +4,7 @@
 //! each bin is singing is the ratio of their squared masks. The architecture follows the tensors of the published weights
 //! (Hennequin et al., "Spleeter: a fast and efficient music source separation tool", 2020).
 
+mod block;
 mod core;
 mod decoder;
 mod encoder;
@@ -75,7 +76,7 @@ impl Spleeter {
             }),
             models_dir: dir.into(),
             weights_bytes: image.len() as u64,
-            workspace_bytes: rip::workspace_bytes(&nets),
+            workspace_bytes: block::workspace_bytes(&nets),
             image: options.ram_cache.then_some(image),
         }))
     }

@@ -20,6 +20,15 @@ const NORMALISATION_EPSILON: f32 = 1e-3;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Cancelled;
 
+/// The halves of a network's work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Half {
+    /// The contracting layers.
+    Down,
+    /// The expanding layers, and the mask.
+    Up,
+}
+
 /// A network that makes masks of one instrument from magnitudes.
 #[derive(Debug)]
 pub(crate) struct Network {
@@ -76,24 +85,33 @@ impl Network {
         })
     }
 
-    /// Masks for the magnitudes in the workspace's input. Runs on the current thread pool; the flag is looked at in every tile of work.
+    /// Half of the way from the magnitudes in the workspace's input to masks: first down, then up. Neither writes what it reads. Runs on
+    /// the current thread pool; the flag is looked at in every tile of work.
     pub(crate) fn run(
         &self,
+        half: Half,
         activations: &mut Activations,
         masks: &mut Plane,
         cancel: &CancelFlag,
     ) -> Result<(), Cancelled> {
-        let Activations {
-            splits,
-            raws,
-            ups,
-            merged,
-        } = activations;
+        match half {
+            Half::Down => self.down(activations, cancel),
+            Half::Up => self.up(activations, masks, cancel),
+        }
+    }
+
+    fn down(&self, activations: &mut Activations, cancel: &CancelFlag) -> Result<(), Cancelled> {
+        let Activations { splits, raws, .. } = activations;
         for (level, encoder) in self.encoders.iter().enumerate() {
             let (before, after) = splits.split_at_mut(level + 1);
             encoder.run(&before[level], &mut raws[level], after.first_mut(), cancel);
             go_on(cancel)?;
         }
+        Ok(())
+    }
+
+    fn up(&self, activations: &mut Activations, masks: &mut Plane, cancel: &CancelFlag) -> Result<(), Cancelled> {
+        let Activations { raws, ups, merged, .. } = activations;
         for (level, decoder) in self.decoders.iter().enumerate() {
             let skip = &raws[DEPTH - 1 - level];
             let (before, after) = ups.split_at_mut(level);

@@ -5,7 +5,7 @@ use greenroom_sync::CancelFlag;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
 use super::{
-    network::{Cancelled, DEPTH, Network},
+    network::{Cancelled, DEPTH, Half, Network},
     plane::{Plane, channel_of},
     weights::Tensors,
 };
@@ -272,7 +272,13 @@ fn compare(encoders: [usize; DEPTH], decoders: [usize; DEPTH - 1], height: usize
     // Twice over the same buffers: nothing of the first run may show in the second.
     for _ in 0..2 {
         write_split(&magnitudes, activations.input());
-        network.run(&mut activations, &mut masks, &CancelFlag::new()).unwrap();
+        for half in [Half::Down, Half::Up] {
+            // A half that was given up and is done again ends the same.
+            let raised = CancelFlag::new();
+            raised.raise();
+            assert_eq!(network.run(half, &mut activations, &mut masks, &raised), Err(Cancelled));
+            network.run(half, &mut activations, &mut masks, &CancelFlag::new()).unwrap();
+        }
     }
     let found: Vec<f32> = (0..2)
         .flat_map(|channel| (0..height).map(move |y| (channel, y)))
@@ -310,8 +316,10 @@ fn a_raised_flag_ends_the_run() {
     .unwrap();
     let flag = CancelFlag::new();
     flag.raise();
-    let ended = network.run(&mut network.activations(64, 64), &mut Plane::new(64, 2, 64), &flag);
-    assert_eq!(ended, Err(Cancelled));
+    for half in [Half::Down, Half::Up] {
+        let ended = network.run(half, &mut network.activations(64, 64), &mut Plane::new(64, 2, 64), &flag);
+        assert_eq!(ended, Err(Cancelled));
+    }
 }
 
 #[test]

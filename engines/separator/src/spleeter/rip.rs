@@ -8,30 +8,14 @@ use rayon::prelude::*;
 use realfft::num_complex::Complex32;
 
 use super::{
+    block::{BLOCK_FRAMES, Block, Step},
     core::Core,
     interruption::Interruption,
-    network::{Activations, CHANNELS},
-    plane::{Plane, channel_of},
-    spectrum::{BINS, HOP, REACH, WINDOW},
+    spectrum::{HOP, REACH, WINDOW},
     stretch::{Direction, NETWORK_RATE},
     weights::SpleeterNets,
 };
 use crate::{BatchOutcome, Rip, SeparateError, Stems};
-
-/// Spectra that go through the networks together.
-pub(crate) const BLOCK_FRAMES: usize = 512;
-/// The lowest bins, which the networks look at: up to 11 kHz.
-pub(crate) const NETWORK_BINS: usize = 1024;
-/// Keeps the ratio of two silences at one half.
-const EPSILON: f32 = 1e-10;
-
-/// Buffers that one batch hands to the next.
-#[derive(Debug)]
-struct Room {
-    activations: Activations,
-    vocals: Plane,
-    accompaniment: Plane,
-}
 
 /// Singing at the networks' rate that is not yet at the track's: its last windows still lack what the next block adds.
 #[derive(Clone, Debug, Default)]
@@ -41,7 +25,8 @@ struct Tail {
     samples: Vec<f32>,
 }
 
-/// A rip of one track. One batch is one block of about 12 s through both networks.
+/// A rip of one track. A block of about 12 s goes through both networks in [`Block::STEPS`] batches, so that giving way after a batch takes a
+/// quarter of a block's time.
 pub(crate) struct SpleeterRip {
     core: Arc<Core>,
     track: Arc<Pcm>,
@@ -54,8 +39,8 @@ pub(crate) struct SpleeterRip {
     /// Interleaved, at the track's rate, as far as it is final.
     vocals: Vec<f32>,
     tails: Vec<Tail>,
-    /// Given up when the rip gives way.
-    room: Option<Box<Room>>,
+    /// The block under way. It survives giving way, as the accumulators do.
+    block: Option<Box<Block>>,
 }
 
 /// What a batch adds to the rip.
@@ -69,8 +54,8 @@ impl SpleeterRip {
     pub(super) fn new(core: Arc<Core>, track: Arc<Pcm>) -> Result<Self, SeparateError> {
         let length = frames_at(track.frames(), track.sample_rate(), NETWORK_RATE);
         let frames = 1 + length / HOP;
-        let batches = u32::try_from(frames.div_ceil(BLOCK_FRAMES))
-            .map_err(|_| SeparateError::Unsuitable("it is longer than 4 billion blocks of 12 s".into()))?;
+        let batches = u32::try_from(frames.div_ceil(BLOCK_FRAMES) * Block::STEPS.len())
+            .map_err(|_| SeparateError::Unsuitable("it is longer than 4 billion batches of 3 s".into()))?;
         Ok(Self {
             core,
             length,
@@ -80,48 +65,55 @@ impl SpleeterRip {
             vocals: Vec::with_capacity(track.samples().len()),
             tails: vec![Tail::default(); usize::from(track.channels())],
             track,
-            room: None,
+            block: None,
         })
     }
 
-    /// The spectra of the block that is next.
-    fn block(&self) -> Range<usize> {
-        let first = self.batches_done as usize * BLOCK_FRAMES;
-        first..self.frames.min(first + BLOCK_FRAMES)
+    /// Which block the next batch is of, and which step.
+    fn place(&self) -> (Range<usize>, Step) {
+        let steps = Block::STEPS.len();
+        let batch = self.batches_done as usize;
+        let first = batch / steps * BLOCK_FRAMES;
+        (first..self.frames.min(first + BLOCK_FRAMES), Block::STEPS[batch % steps])
     }
 
-    fn separate(&self, nets: &SpleeterNets, room: &mut Room, cancel: &CancelFlag) -> Result<Addition, Interruption> {
-        let block = self.block();
-        let mut spectra = (0..self.track.channels())
+    fn analyse(&self, frames: &Range<usize>, cancel: &CancelFlag) -> Result<Vec<Vec<Complex32>>, Interruption> {
+        (0..self.track.channels())
             .into_par_iter()
             .map(|channel| {
-                let samples = self.samples_under(&block, channel, cancel)?;
-                Ok(self.core.fourier.analyse(&samples, block.len(), cancel)?)
+                let samples = self.samples_under(frames, channel, cancel)?;
+                Ok(self.core.fourier.analyse(&samples, frames.len(), cancel)?)
             })
-            .collect::<Result<Vec<_>, Interruption>>()?;
-        write_magnitudes(&spectra, room.activations.input());
-        nets.vocals.run(&mut room.activations, &mut room.vocals, cancel)?;
-        nets.accompaniment
-            .run(&mut room.activations, &mut room.accompaniment, cancel)?;
-        let room = &*room;
-        let tails = spectra
-            .par_iter_mut()
-            .enumerate()
-            .map(|(channel, spectra)| {
-                // Mono went to both sides of the networks and comes back from both.
-                let sides = match self.track.channels() {
-                    1 => 0..CHANNELS,
-                    _ => channel..channel + 1,
-                };
-                if !apply_mask(spectra, room, sides) {
+            .collect()
+    }
+
+    /// The next batch: a step of its block, and what the last step adds to the rip.
+    fn separate(
+        &self,
+        nets: &SpleeterNets,
+        block: &mut Block,
+        cancel: &CancelFlag,
+    ) -> Result<Option<Addition>, Interruption> {
+        let (frames, step) = self.place();
+        if step == Block::STEPS[0] {
+            block.begin(self.analyse(&frames, cancel)?);
+        }
+        block.run(nets, step, cancel)?;
+        if Block::STEPS.last() != Some(&step) {
+            return Ok(None);
+        }
+        let tails = (0..usize::from(self.track.channels()))
+            .into_par_iter()
+            .map(|channel| {
+                let Some(singing) = block.singing(channel) else {
                     let batch = self.batches_done;
                     return Err(Interruption::Failed(SeparateError::NotFinite { batch }));
-                }
-                let sound = self.core.fourier.synthesise(spectra, cancel)?;
-                Ok(self.longer_tail(channel, &block, &sound))
+                };
+                let sound = self.core.fourier.synthesise(&singing, cancel)?;
+                Ok(self.longer_tail(channel, &frames, &sound))
             })
             .collect::<Result<Vec<_>, Interruption>>()?;
-        self.addition(tails, &block, cancel)
+        self.addition(tails, &frames, cancel).map(Some)
     }
 
     /// What the windows of a block lie over, at the networks' rate, with silence beyond the clip.
@@ -201,16 +193,19 @@ impl Rip for SpleeterRip {
             return Ok(BatchOutcome::Done);
         }
         let nets = self.core.slot.lease().map_err(|_| SeparateError::NotResident)?;
-        let mut room = self.room.take().unwrap_or_else(|| Box::new(Room::of(&nets)));
+        let mut block = self.block.take().unwrap_or_else(|| Box::new(Block::of(&nets)));
         let core = Arc::clone(&self.core);
-        match core.pool.install(|| self.separate(&nets, &mut room, cancel)) {
+        let outcome = core.pool.install(|| self.separate(&nets, &mut block, cancel));
+        self.block = Some(block);
+        match outcome {
             Ok(addition) => {
-                self.vocals.extend(addition.vocals);
-                self.tails = addition.tails;
-                self.room = Some(room);
+                if let Some(addition) = addition {
+                    self.vocals.extend(addition.vocals);
+                    self.tails = addition.tails;
+                }
                 self.batches_done += 1;
                 if self.batches_done == self.batches {
-                    self.room = None;
+                    self.block = None;
                 }
                 Ok(BatchOutcome::Done)
             }
@@ -241,75 +236,6 @@ impl Rip for SpleeterRip {
             instruments: Pcm::new(rate, channels, instruments),
         })
     }
-}
-
-impl Room {
-    fn of(nets: &SpleeterNets) -> Self {
-        Self {
-            activations: nets.vocals.activations(BLOCK_FRAMES, NETWORK_BINS),
-            vocals: Plane::new(BLOCK_FRAMES, CHANNELS, NETWORK_BINS),
-            accompaniment: Plane::new(BLOCK_FRAMES, CHANNELS, NETWORK_BINS),
-        }
-    }
-}
-
-/// Bytes that a batch needs beside the weights and the rip's accumulators: activations, masks, and the block's sound and spectra.
-pub(super) fn workspace_bytes(nets: &SpleeterNets) -> u64 {
-    let room = Room::of(nets);
-    let spectra = CHANNELS * BLOCK_FRAMES * BINS * size_of::<Complex32>();
-    let sound = (CHANNELS + 1) * BLOCK_FRAMES * (WINDOW + 4 * HOP) * size_of::<f32>();
-    room.activations.bytes() + room.vocals.bytes() + room.accompaniment.bytes() + (spectra + sound) as u64
-}
-
-/// Writes the networks' input: magnitudes, even bins apart from odd ones, silence where the block is not full. Mono goes to both sides.
-fn write_magnitudes(spectra: &[Vec<Complex32>], input: &mut Plane) {
-    let half = input.width();
-    let bands: Vec<&mut [f32]> = input.bands_mut().collect();
-    bands.into_par_iter().enumerate().for_each(|(frame, band)| {
-        for side in 0..CHANNELS {
-            let spectra = &spectra[side.min(spectra.len() - 1)];
-            let spectrum = spectra.get(frame * BINS..(frame + 1) * BINS);
-            for parity in 0..2 {
-                let row = channel_of(band, 2 * side + parity, half);
-                match spectrum {
-                    Some(spectrum) => row
-                        .iter_mut()
-                        .zip(spectrum.chunks_exact(2))
-                        .for_each(|(value, pair)| *value = pair[parity].norm_sqr().sqrt()),
-                    None => row.fill(0.0),
-                }
-            }
-        }
-    });
-}
-
-/// Leaves the singing in a channel's spectra: its share of the squared masks of both networks. Gives `false` if a mask is not finite.
-///
-/// Above the networks' bins everything stays with the instruments. The other usual choice, to go on with the mean share of the lower bins,
-/// scored 0.001 dB worse in both stems of the test song.
-fn apply_mask(spectra: &mut [Complex32], room: &Room, sides: Range<usize>) -> bool {
-    let apply = |(frame, spectrum): (usize, &mut [Complex32])| {
-        let mut shares = [0.0_f32; NETWORK_BINS];
-        for side in sides.clone() {
-            let masks = room.vocals.row(frame, side).iter();
-            let masks = masks.zip(room.accompaniment.row(frame, side));
-            for (share, (vocals, accompaniment)) in shares.iter_mut().zip(masks) {
-                let (vocals, accompaniment) = (vocals * vocals, accompaniment * accompaniment);
-                *share += (vocals + EPSILON / 2.0) / (vocals + accompaniment + EPSILON) / sides.len() as f32;
-            }
-        }
-        let (seen, above) = spectrum.split_at_mut(NETWORK_BINS);
-        for (bin, share) in seen.iter_mut().zip(&shares) {
-            *bin *= *share;
-        }
-        above.fill(Complex32::ZERO);
-        shares.iter().all(|share| share.is_finite())
-    };
-    spectra
-        .par_chunks_exact_mut(BINS)
-        .enumerate()
-        .map(apply)
-        .reduce(|| true, |all, this| all && this)
 }
 
 fn interleaved(mut channels: Vec<Vec<f32>>) -> Vec<f32> {

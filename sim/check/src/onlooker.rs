@@ -1,0 +1,238 @@
+//! Who watches a small world: what it sees in the effects must agree with what the director says of itself.
+//!
+//! Everything it remembers follows from the director's state as long as nothing is wrong, so it adds no states.
+
+use greenroom_director::{
+    Close, ConnectionId, Director, Effect, Event, Group, Outcome, Phase, Plan, Policy, Stand, StemsAtHand, Task,
+    TrackId, Uploads, Work,
+};
+
+/// The device as the moves of groups tell it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Onlooker {
+    on_device: [bool; 5],
+    resident: [bool; 5],
+    stream_open: bool,
+}
+
+/// What held before an event.
+#[derive(Debug)]
+pub(super) struct Before {
+    /// Who asked for a session with this event.
+    asks: Option<ConnectionId>,
+    /// Told to close.
+    closed: Vec<ConnectionId>,
+    /// Tracks that nobody may touch any more but to wipe them.
+    doomed: Vec<TrackId>,
+    /// Tracks whose stems are being made or saved, or never will be again.
+    beyond_rip: Vec<TrackId>,
+    /// Tracks whose owner waits for an answer, with how often it was given since.
+    owed: Vec<(TrackId, u32)>,
+    keeps_uploads: bool,
+}
+
+impl Before {
+    pub(super) fn of(director: &Director, event: &Event, uploads: Uploads) -> Self {
+        let closed = director.connections().filter(|(_, stand)| *stand == Stand::Closing);
+        let tracks = || director.tracks();
+        let beyond = |stems| !matches!(stems, "Absent" | "Queued" | "Ripping");
+        Self {
+            asks: match event {
+                Event::SessionAsked { connection, .. } => Some(*connection),
+                _ => None,
+            },
+            closed: closed.map(|(connection, _)| connection).collect(),
+            doomed: tracks().filter(|(_, view)| !view.is_usable).map(|(id, _)| id).collect(),
+            beyond_rip: tracks().filter(|(_, view)| beyond(view.stems)).map(|(id, _)| id).collect(),
+            owed: tracks().filter(|(_, view)| view.is_owed).map(|(id, _)| (id, 0)).collect(),
+            keeps_uploads: uploads == Uploads::Keep,
+        }
+    }
+
+    fn speaks_to(&self, connection: ConnectionId) -> Result<(), String> {
+        if self.closed.contains(&connection) {
+            Err(format!("{connection:?} hears something after it was told to close"))
+        } else {
+            Ok(())
+        }
+    }
+
+    fn closes(&mut self, connection: ConnectionId) -> Result<(), String> {
+        self.speaks_to(connection)?;
+        self.closed.push(connection);
+        Ok(())
+    }
+
+    /// Only a whole handshake preempts, and nobody older than those it preempts.
+    fn preempts(&mut self, connection: ConnectionId) -> Result<(), String> {
+        match self.asks {
+            Some(asks) if connection <= asks => self.closes(connection),
+            // Passed over in favour of one that was here before: only whoever asks now.
+            asks => Err(format!("{connection:?} is preempted while {asks:?} asks")),
+        }
+    }
+
+    fn answers(&mut self, track: TrackId) {
+        if let Some((_, answers)) = self.owed.iter_mut().find(|(id, _)| *id == track) {
+            *answers += 1;
+        }
+    }
+
+    /// Whoever was owed an answer has had exactly one, or is still owed it.
+    pub(super) fn answered_as_owed(&self, director: &Director) -> Result<(), String> {
+        for (track, answers) in &self.owed {
+            let view = director.tracks().find(|(id, _)| id == track).map(|(_, view)| view);
+            let is_owed = view.is_some_and(|view| view.is_owed);
+            // A discard is an answer of its own: the track is doomed. A kept track is nobody's when its session is over.
+            let discarded = view.is_none_or(|view| !view.is_usable) || self.keeps_uploads;
+            let answered = *answers == 1;
+            if *answers > 1 || (is_owed && answered) || (!is_owed && !answered && !discarded) {
+                return Err(format!("stems of {track:?} are answered {answers} times, still owed: {is_owed}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Onlooker {
+    /// Looks at an effect.
+    pub(super) fn saw(&mut self, plan: &Plan, before: &mut Before, effect: &Effect) -> Result<(), String> {
+        match effect {
+            Effect::Start { task, .. } => self.starts(plan, before, *task),
+            Effect::Close { connection, code } if *code == Close::Preempted => before.preempts(*connection),
+            Effect::Close { connection, .. }
+            | Effect::Refuse { connection, .. }
+            | Effect::UploadFailed { connection, .. } => before.closes(*connection),
+            Effect::UploadOk(ack) => {
+                if ack.stems_pending() {
+                    before.owed.push((ack.track(), 0));
+                }
+                before.closes(ack.connection())
+            }
+            Effect::PushStems { connection, track } | Effect::PushStemFailure { connection, track, .. } => {
+                if !before.owed.iter().any(|(owed, _)| owed == track) {
+                    return Err(format!("stems of {track:?} are told and nobody waits for them"));
+                }
+                before.answers(*track);
+                before.speaks_to(*connection)
+            }
+            Effect::SessionReady {
+                connection,
+                track,
+                stems,
+                ..
+            }
+            | Effect::SwapReady {
+                connection,
+                track,
+                stems,
+                ..
+            } => {
+                if before.doomed.contains(track) {
+                    return Err(format!("{track:?} plays and is doomed"));
+                }
+                if *stems != StemsAtHand::Nothing {
+                    before.answers(*track);
+                }
+                before.speaks_to(*connection)
+            }
+            Effect::SwapFailed { connection, .. }
+            | Effect::PromptApplied { connection }
+            | Effect::PromptFailed { connection, .. }
+            | Effect::PushStemProgress { connection, .. }
+            | Effect::Proceed { connection }
+            | Effect::GateOpen { connection } => before.speaks_to(*connection),
+            Effect::Forget { track } => {
+                before.doomed.push(*track);
+                Ok(())
+            }
+            Effect::ForceClose { .. }
+            | Effect::Cancel { .. }
+            | Effect::GateClose { .. }
+            | Effect::PlacementChanged { .. }
+            | Effect::Exit { .. } => Ok(()),
+        }
+    }
+
+    fn starts(&mut self, plan: &Plan, before: &Before, task: Task) -> Result<(), String> {
+        let (work, track) = match task {
+            Task::Encode { track, .. } => (Some(Work::EncodeSource), Some(track)),
+            Task::Rip { track } => (Some(Work::Rip), Some(track)),
+            Task::OpenStream { track, .. } | Task::SwapSource { track, .. } => (Some(Work::OpenStream), Some(track)),
+            Task::EncodePrompt { .. } => (Some(Work::EncodePrompt), None),
+            Task::Save { track } | Task::SaveStems { track } => (None, Some(track)),
+            Task::Wipe { .. } | Task::CloseStream { .. } | Task::Park { .. } => (None, None),
+            Task::Restore { group } => {
+                self.on_device[group as usize] = true;
+                self.meets(plan)?;
+                (None, None)
+            }
+        };
+        if let Some(track) = track.filter(|track| before.doomed.contains(track)) {
+            return Err(format!("{task:?} is started and {track:?} is doomed"));
+        }
+        if let Task::Rip { track } = task
+            && before.beyond_rip.contains(&track)
+        {
+            return Err(format!("{track:?} is ripped again"));
+        }
+        if matches!(task, Task::OpenStream { .. }) && self.stream_open {
+            return Err("a stream is opened while another stands".into());
+        }
+        let groups = work.map(|work| plan.need(work).groups);
+        match groups.and_then(|groups| groups.iter().find(|group| !self.resident[*group as usize])) {
+            Some(absent) => Err(format!("{task:?} runs and {} is not resident", absent.name())),
+            None => Ok(()),
+        }
+    }
+
+    fn meets(&self, plan: &Plan) -> Result<(), String> {
+        let eager = Group::EAGER.iter().any(|group| self.on_device[*group as usize]);
+        if plan.policy == Policy::Always && eager && self.on_device[Group::Separator as usize] {
+            return Err(format!("the separator and eager weights meet: {:?}", self.on_device));
+        }
+        let weights: u64 = Group::ALL
+            .iter()
+            .filter(|group| self.on_device[**group as usize])
+            .map(|group| plan.weights(*group))
+            .sum();
+        if weights > plan.budget_bytes {
+            return Err(format!("{weights} bytes of weights are on the device of {}", plan.budget_bytes));
+        }
+        Ok(())
+    }
+
+    /// A job ended.
+    pub(super) fn ended(&mut self, task: Task, outcome: Outcome) {
+        let done = outcome == Outcome::Done;
+        match task {
+            Task::Restore { group } => {
+                self.on_device[group as usize] = done;
+                self.resident[group as usize] = done;
+            }
+            Task::Park { group } if done => {
+                self.on_device[group as usize] = false;
+                self.resident[group as usize] = false;
+            }
+            Task::OpenStream { .. } => self.stream_open |= done,
+            Task::CloseStream { .. } => self.stream_open = false,
+            _ => {}
+        }
+    }
+
+    /// Whether the director sees the device as it is.
+    pub(super) fn compare(&self, director: &Director) -> Result<(), String> {
+        for group in Group::ALL {
+            let seen = (self.on_device[group as usize], self.resident[group as usize]);
+            let said = match director.phase(group) {
+                Phase::Parked => (false, false),
+                Phase::Restoring => (true, false),
+                Phase::Resident | Phase::Parking => (true, true),
+            };
+            if seen != said {
+                return Err(format!("{} is said to be {:?}, and is {seen:?}", group.name(), director.phase(group)));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,236 @@
+//! The worlds that are walked to their end. Each leaves out what the others have, so that it has an end.
+
+use greenroom_director::{
+    Failure, Found, Group, Groups, Intent, Limits, Mode, Need, Plan, Policy, Task, Times, Uploads,
+};
+
+/// A world: a pod, who comes to it, and what can go wrong.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// Its name.
+    pub name: &'static str,
+    /// What it is for.
+    pub about: &'static str,
+    pub(super) plan: Plan,
+    /// What the disk has at boot.
+    pub(super) found: Vec<Found>,
+    /// Connections at a time; any number after one another.
+    pub(super) connections: usize,
+    /// Tracks at a time.
+    pub(super) tracks: usize,
+    pub(super) intents: Vec<Intent>,
+    /// Who asks for sessions: `client_id`s, and none.
+    pub(super) clients: Vec<Option<u64>>,
+    pub(super) modes: Vec<Mode>,
+    /// Whether sessions and swaps bring audio of their own.
+    pub(super) sends_source: bool,
+    /// Swaps under way at a time.
+    pub(super) swaps: usize,
+    pub(super) prompts: bool,
+    pub(super) plays: bool,
+    pub(super) stalls: bool,
+    pub(super) faults: Vec<Fault>,
+    pub(super) hangs: bool,
+    pub(super) device_lost: bool,
+    pub(super) shutdown: bool,
+    /// Memory that other processes take.
+    pub(super) foreign_bytes: Vec<u64>,
+    /// Ends of jobs that are long gone.
+    pub(super) stale: bool,
+}
+
+/// What can fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// Moves of weights run out of memory.
+    Move,
+    /// Computations run out of memory or fail.
+    Compute,
+    /// The disk is full or broken.
+    Disk,
+}
+
+/// How large the worlds are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Size {
+    /// For every run of the tests.
+    Usual,
+    /// By hand: more of everything.
+    Large,
+}
+
+const OUT_OF_MEMORY: &[Failure] = &[Failure::OutOfMemory];
+const FAILS: &[Failure] = &[Failure::OutOfMemory, Failure::StemExtractFailed];
+const DISK_FULL: &[Failure] = &[Failure::DiskFull];
+
+impl Setting {
+    fn has(&self, fault: Fault) -> bool {
+        self.faults.contains(&fault)
+    }
+
+    /// How a job may fail here.
+    pub(super) fn failures(&self, task: Task) -> &'static [Failure] {
+        match task {
+            Task::Restore { .. } | Task::Park { .. } if self.has(Fault::Move) => OUT_OF_MEMORY,
+            Task::Save { .. } | Task::SaveStems { .. } | Task::Wipe { .. } if self.has(Fault::Disk) => DISK_FULL,
+            Task::Rip { .. } | Task::Encode { .. } if self.has(Fault::Compute) => FAILS,
+            Task::OpenStream { .. } | Task::SwapSource { .. } | Task::EncodePrompt { .. }
+                if self.has(Fault::Compute) =>
+            {
+                OUT_OF_MEMORY
+            }
+            _ => &[],
+        }
+    }
+
+    fn nothing(name: &'static str, about: &'static str, plan: Plan) -> Self {
+        Self {
+            name,
+            about,
+            plan,
+            found: Vec::new(),
+            connections: 1,
+            tracks: 1,
+            intents: vec![Intent::Session],
+            clients: vec![Some(1)],
+            modes: vec![Mode::Full],
+            sends_source: false,
+            swaps: 0,
+            prompts: false,
+            plays: false,
+            stalls: false,
+            faults: Vec::new(),
+            hangs: false,
+            device_lost: false,
+            shutdown: false,
+            foreign_bytes: Vec::new(),
+            stale: false,
+        }
+    }
+}
+
+/// The worlds, in the order of their size.
+#[must_use]
+pub fn settings(size: Size) -> Vec<Setting> {
+    let large = size == Size::Large;
+    let both = vec![Intent::Session, Intent::Upload];
+    vec![
+        Setting {
+            connections: if large { 4 } else { 3 },
+            clients: vec![Some(1), Some(2), None],
+            found: vec![Found::Fixture],
+            stalls: true,
+            shutdown: true,
+            ..Setting::nothing("seat", "who has the pod: preemption, forced closes, holds, shutdown", spectral())
+        },
+        Setting {
+            connections: 2,
+            tracks: if large { 3 } else { 2 },
+            intents: both.clone(),
+            clients: vec![Some(1), None],
+            modes: vec![Mode::Full, Mode::Instruments],
+            swaps: if large { 2 } else { 1 },
+            faults: vec![Fault::Compute],
+            ..Setting::nothing("seat × stems", "uploads, swaps that wait for stems, preemption in mid-rip", spectral())
+        },
+        Setting {
+            connections: 1,
+            clients: vec![Some(1)],
+            found: vec![Found::Fixture],
+            modes: vec![Mode::Full, Mode::Vocals],
+            swaps: 1,
+            prompts: true,
+            plays: true,
+            faults: vec![Fault::Move, Fault::Compute],
+            hangs: large,
+            device_lost: true,
+            stale: true,
+            ..Setting::nothing(
+                "stage × leases × out of memory",
+                "groups come and go under ticks, prompts, swaps and a rip, and moves fail",
+                weighted(Policy::Always, 60),
+            )
+        },
+        Setting {
+            connections: 1,
+            found: vec![Found::Fixture],
+            modes: vec![Mode::Full, Mode::Vocals],
+            prompts: true,
+            plays: true,
+            faults: vec![Fault::Move],
+            foreign_bytes: vec![0, 30],
+            ..Setting::nothing(
+                "placement by room",
+                "the separator comes beside eager groups where there is room, and another process takes it away",
+                weighted(Policy::Auto { reserve_bytes: 8 }, 70),
+            )
+        },
+        Setting {
+            connections: 2,
+            tracks: if large { 3 } else { 2 },
+            intents: both.clone(),
+            clients: vec![Some(1), Some(2)],
+            faults: vec![Fault::Compute, Fault::Disk],
+            ..Setting::nothing("wipe × rip", "lineages end in mid-rip, and the disk fails at every write", spectral())
+        },
+        Setting {
+            connections: 2,
+            tracks: 1,
+            intents: both,
+            clients: vec![Some(1), Some(2)],
+            modes: vec![Mode::Full, Mode::Instruments],
+            sends_source: true,
+            swaps: 1,
+            prompts: large,
+            plays: true,
+            faults: vec![Fault::Move, Fault::Compute, Fault::Disk],
+            shutdown: large,
+            device_lost: large,
+            ..Setting::nothing(
+                "two connections, one track, everything",
+                "all rooms together, as small as they get",
+                one_group(),
+            )
+        },
+    ]
+}
+
+/// A pod whose generator has no weights to move.
+fn spectral() -> Plan {
+    plan([None, None, None, None, Some(5)], 40, Policy::Always)
+}
+
+/// A pod with two eager groups; the budget holds them, or the separator.
+fn weighted(policy: Policy, budget_bytes: u64) -> Plan {
+    plan([Some(30), None, None, Some(20), Some(9)], budget_bytes, policy)
+}
+
+/// A pod with one eager group.
+fn one_group() -> Plan {
+    plan([None, None, None, Some(20), Some(9)], 30, Policy::Always)
+}
+
+fn plan(weights_bytes: [Option<u64>; 5], budget_bytes: u64, policy: Policy) -> Plan {
+    let need = |groups: &[Group]| {
+        let there = groups.iter().copied().filter(|group| weights_bytes[*group as usize].is_some());
+        Need {
+            groups: Groups::of(&there.collect::<Vec<_>>()),
+            workspace_bytes: 1,
+        }
+    };
+    Plan {
+        weights_bytes,
+        needs: [
+            need(&[Group::Vae, Group::Conditioner]),
+            need(&[Group::TextEncoder, Group::Conditioner, Group::Vae]),
+            need(&[Group::TextEncoder, Group::Conditioner, Group::Vae]),
+            need(&[Group::Dit, Group::Vae]),
+            need(&[Group::Separator]),
+        ],
+        budget_bytes,
+        policy,
+        uploads: Uploads::Wipe,
+        limits: Limits::default(),
+        times: Times::default(),
+    }
+}
