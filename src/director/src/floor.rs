@@ -234,11 +234,28 @@ impl Director {
         }
     }
 
+    /// A group that failed for somebody who has left meanwhile: whoever needs it next gets a try of their own.
+    fn forgive(&mut self) {
+        if self.strikes.iter().all(|strikes| *strikes < STRIKES_MAX) {
+            return;
+        }
+        let play = self.live_session().map(|_| self.plan.need(Work::Play).groups);
+        let needed = self.interactive_groups().union(play.unwrap_or(Groups::NONE));
+        for group in Group::EAGER.into_iter().filter(|group| !needed.has(*group)) {
+            // One strike stays, so that nobody restores it for the house alone.
+            self.strikes[group as usize] = self.strikes[group as usize].min(1);
+        }
+        if self.next_rip().is_none() {
+            self.strikes[Group::Separator as usize] = 0;
+        }
+    }
+
     /// One move of one group, if the stage thread is free.
     pub(crate) fn step_stage(&mut self, effects: &mut Effects) -> bool {
         if !self.is_lane_free(Lane::Stage) || !self.is_running() {
             return false;
         }
+        self.forgive();
         let separator = self.placement(Group::Separator);
         let rip = self.wants_separator();
         let separator_parked = separator.is_parked();

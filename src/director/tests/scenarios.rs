@@ -279,6 +279,28 @@ fn out_of_memory_is_tried_once_more_and_then_told() {
     assert_eq!(pod.director.seat(), Some((next, "Live")));
 }
 
+/// Found by the swarm (seed 63): the next session was told that memory had run out without a single try.
+#[test]
+fn what_failed_for_a_session_that_left_is_tried_again_for_the_next() {
+    let mut pod = Pod::new(weighted_plan());
+    let (first, _) = pod.session(1, Mode::Plain);
+    pod.hold("restore");
+    pod.upload();
+    pod.finish("restore", Outcome::Done);
+    // The rip is over and the generator's groups come back, or do not.
+    pod.finish("restore", Outcome::Failed(Failure::OutOfMemory));
+    pod.event(Event::ConnectionGone { connection: first });
+    pod.finish("restore", Outcome::Failed(Failure::OutOfMemory));
+    pod.held.clear();
+    while !pod.pending.is_empty() {
+        pod.finish("restore", Outcome::Done);
+    }
+    let (next, _) = pod.session(2, Mode::Plain);
+    assert_eq!(pod.director.seat(), Some((next, "Live")), "{:#?}", pod.said);
+    pod.wait(Span::seconds(1));
+    assert_eq!(pod.count(&["Refuse", &format!("{next:?}")]), 0, "{:#?}", pod.said);
+}
+
 #[test]
 fn handshakes_have_limits() {
     let mut pod = Pod::new(spectral_plan());
