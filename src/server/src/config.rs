@@ -50,6 +50,18 @@ pub enum UploadsChoice {
     Keep,
 }
 
+/// Which device holds the weights.
+#[cfg(feature = "simulated-stage")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StageChoice {
+    /// This machine's memory.
+    #[default]
+    Cpu,
+    /// A device whose moves take their time, and now and then fail.
+    Simulated,
+}
+
 /// How the log is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -112,6 +124,10 @@ pub struct Settings {
         help_heading = "Engines and placement"
     )]
     pub generator: Option<GeneratorChoice>,
+    /// Which device holds the weights
+    #[cfg(feature = "simulated-stage")]
+    #[arg(long, value_enum, hide = true, help_heading = "Engines and placement")]
+    pub stage: Option<StageChoice>,
     /// When eager weights make room for the separator
     #[arg(
         long,
@@ -223,6 +239,9 @@ pub struct Config {
     pub acestep_models_dir: Option<PathBuf>,
     /// What makes the music.
     pub generator: GeneratorChoice,
+    /// Which device holds the weights.
+    #[cfg(feature = "simulated-stage")]
+    pub stage: StageChoice,
     /// When eager weights make room.
     pub policy: Policy,
     /// Keep the separator's weights in RAM.
@@ -264,7 +283,9 @@ impl Settings {
     #[must_use]
     pub fn over(self, under: Self) -> Self {
         macro_rules! over {
-            ($($field:ident),+ $(,)?) => { Self { $($field: self.$field.or(under.$field)),+ } };
+            ($($(#[$condition:meta])? $field:ident),+ $(,)?) => {
+                Self { $($(#[$condition])? $field: self.$field.or(under.$field)),+ }
+            };
         }
         over!(
             host,
@@ -277,6 +298,8 @@ impl Settings {
             melband_checkpoint,
             acestep_models_dir,
             generator,
+            #[cfg(feature = "simulated-stage")]
+            stage,
             park_policy,
             park_reserve_gb,
             separator_ram_cache,
@@ -329,6 +352,8 @@ impl Settings {
             melband_checkpoint: self.melband_checkpoint,
             acestep_models_dir: self.acestep_models_dir,
             generator: self.generator.unwrap_or(GeneratorChoice::Spectral),
+            #[cfg(feature = "simulated-stage")]
+            stage: self.stage.unwrap_or_default(),
             policy: match self.park_policy.unwrap_or(PolicyChoice::Always) {
                 PolicyChoice::Always => Policy::Always,
                 PolicyChoice::Auto => Policy::Auto {

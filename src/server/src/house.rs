@@ -1,5 +1,8 @@
 //! What a configuration makes of this machine: engines, stage, library and plan.
 
+#[cfg(feature = "simulated-stage")]
+mod simulated;
+
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -100,7 +103,7 @@ pub fn build(config: &Config) -> anyhow::Result<(PodConfig, Recovery)> {
         Err(error) => tracing::warn!("no stems: {error}"),
     }
     let plan = engines.plan(config);
-    let stage = CpuStage::new(plan.budget_bytes);
+    let stage = stage(config, plan.budget_bytes);
     for tenant in &engines.tenants {
         stage
             .register(Arc::clone(tenant))
@@ -110,7 +113,7 @@ pub fn build(config: &Config) -> anyhow::Result<(PodConfig, Recovery)> {
     let pod = PodConfig {
         generator: engines.generator,
         separator: engines.separator.ok().map(|separator| separator as Arc<dyn Separator>),
-        stage: Arc::new(stage),
+        stage,
         library,
         plan,
         cache_bytes_max: CACHE_BYTES_MAX,
@@ -123,6 +126,19 @@ pub fn build(config: &Config) -> anyhow::Result<(PodConfig, Recovery)> {
         threads: ThreadSettings::of_this_machine(),
     };
     Ok((pod, recovery))
+}
+
+#[cfg(not(feature = "simulated-stage"))]
+fn stage(_config: &Config, budget_bytes: u64) -> Arc<dyn Stage> {
+    Arc::new(CpuStage::new(budget_bytes))
+}
+
+#[cfg(feature = "simulated-stage")]
+fn stage(config: &Config, budget_bytes: u64) -> Arc<dyn Stage> {
+    match config.stage {
+        crate::config::StageChoice::Cpu => Arc::new(CpuStage::new(budget_bytes)),
+        crate::config::StageChoice::Simulated => Arc::new(simulated::device(budget_bytes)),
+    }
 }
 
 fn open_library(config: &Config) -> anyhow::Result<(Library, Recovery)> {

@@ -221,7 +221,15 @@ async fn readyz(State(net): Shared) -> (StatusCode, &'static str) {
 }
 
 async fn metrics(State(net): Shared) -> impl IntoResponse {
-    let text = prometheus(&net.pod.metrics()) + &net.counters.to_text();
+    let mut metrics = net.pod.metrics();
+    metrics.push(Metric {
+        name: "tasks",
+        help: "Tasks of the sockets' runtime that are alive.",
+        is_counter: false,
+        labels: Vec::new(),
+        value: tokio::runtime::Handle::current().metrics().num_alive_tasks() as f64,
+    });
+    let text = prometheus(&metrics) + &net.counters.to_text();
     (
         [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
         text,
