@@ -1,8 +1,11 @@
 //! Clients: tabs that come, ask, play, upload, misbehave and go.
 
-use greenroom_director::{ClientKey, ConnectionId, Event, Intent, Mode, Source, TrackId};
+use greenroom_director::{ClientKey, ConnectionId, Event, Intent, Mode, Moment, Source, Span, TrackId};
 
-use crate::{chance::Chance, faults::Faults};
+use crate::{
+    chance::Chance,
+    faults::{Fault, Faults},
+};
 
 /// Where a client's connection is, as far as the client knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,8 +15,14 @@ pub(crate) enum Stand {
     Proceeding,
     Body(Intent),
     Asked,
+    Live,
     Closing,
+    /// Its network went away without a packet.
+    HalfOpen,
 }
+
+/// Reconnects that a page tries before it leaves it to its user (DEMON #132).
+const ATTEMPTS_MAX: u32 = 5;
 
 /// One client.
 #[derive(Clone, Debug)]
@@ -21,56 +30,84 @@ pub(crate) struct Client {
     pub(crate) key: Option<ClientKey>,
     pub(crate) connection: ConnectionId,
     pub(crate) stand: Stand,
-    intent: Intent,
+    pub(crate) intent: Intent,
+    /// It was told 4001: it does not come back by itself.
+    pub(crate) preempted: bool,
+    /// When it may next connect.
+    pub(crate) not_before: Moment,
+    /// Whose rhythm it keeps: its own, or that of the tab it doubles.
+    pub(crate) rhythm: u64,
+    attempts: u32,
+    /// Acts so far.
+    pub(crate) acts: u32,
 }
 
-const MODES: [Mode; 4] = [Mode::Full, Mode::Plain, Mode::Vocals, Mode::Instruments];
+const MODES: [Mode; 5] = [
+    Mode::Full,
+    Mode::Plain,
+    Mode::Vocals,
+    Mode::Instruments,
+    Mode::Instruments,
+];
+
+/// What a client does.
+pub(crate) enum Act {
+    Nothing,
+    Tell(Event),
+    Vanish,
+    /// The network goes away without a packet.
+    FallSilent,
+    /// It reads nothing for a while, and then goes on.
+    ReadSlowly,
+}
 
 impl Client {
-    pub(crate) fn new(key: Option<ClientKey>) -> Self {
+    pub(crate) fn new(key: Option<ClientKey>, rhythm: u64) -> Self {
         Self {
             key,
             connection: ConnectionId(0),
             stand: Stand::Away,
             intent: Intent::Session,
+            preempted: false,
+            not_before: Moment(0),
+            rhythm,
+            attempts: 0,
+            acts: 0,
         }
     }
 
-    pub(crate) fn intent(&self) -> Intent {
-        self.intent
-    }
-
     /// What it does next.
-    pub(crate) fn act(
-        &mut self,
-        chance: &mut Chance,
-        faults: &Faults,
-        tracks: &[TrackId],
-        ids: &mut Ids,
-    ) -> Option<Event> {
+    pub(crate) fn act(&mut self, chance: &mut Chance, faults: &Faults, tracks: &[TrackId], ids: &mut Ids) -> Act {
         let connection = self.connection;
-        if self.stand != Stand::Away && chance.permille(faults.client_vanishes / 4 + 5) {
-            self.stand = Stand::Away;
-            return Some(Event::ConnectionGone { connection });
+        let reachable = !matches!(self.stand, Stand::Away | Stand::HalfOpen);
+        if reachable && chance.permille(faults.weight(Fault::Vanishes)) {
+            return Act::Vanish;
+        }
+        if reachable && self.stand != Stand::Closing && chance.permille(faults.weight(Fault::HalfOpen)) {
+            return Act::FallSilent;
+        }
+        if reachable && chance.permille(faults.weight(Fault::Garbage)) {
+            return Act::Tell(self.garbage(chance, ids));
         }
         match self.stand {
             Stand::Away => {
                 self.connection = ids.connection();
-                self.intent = if chance.permille(400) {
+                self.intent = if chance.permille(350) {
                     Intent::Upload
                 } else {
                     Intent::Session
                 };
                 self.stand = Stand::Greeting;
-                Some(Event::HandshakeOpened {
+                self.preempted = false;
+                Act::Tell(Event::HandshakeOpened {
                     connection: self.connection,
                 })
             }
-            Stand::Greeting | Stand::Body(_) if chance.permille(faults.client_silent) => None,
+            Stand::Greeting | Stand::Body(_) if chance.permille(faults.weight(Fault::Silent)) => Act::Nothing,
             Stand::Greeting => {
                 self.stand = Stand::Proceeding;
                 let bytes = chance.between(0, 60 << 20);
-                Some(Event::HandshakeDeclared {
+                Act::Tell(Event::HandshakeDeclared {
                     connection,
                     intent: self.intent,
                     bytes,
@@ -78,7 +115,7 @@ impl Client {
             }
             Stand::Body(Intent::Upload) => {
                 self.stand = Stand::Asked;
-                Some(Event::UploadAsked {
+                Act::Tell(Event::UploadAsked {
                     connection,
                     track: ids.track(),
                 })
@@ -86,25 +123,25 @@ impl Client {
             Stand::Body(Intent::Session) => {
                 self.stand = Stand::Asked;
                 let (source, mode) = source(chance, tracks, ids);
-                Some(Event::SessionAsked {
+                Act::Tell(Event::SessionAsked {
                     connection,
                     client: self.key,
                     source,
                     mode,
                 })
             }
-            Stand::Asked if self.intent == Intent::Session => Some(self.play(chance, faults, tracks, ids)),
-            Stand::Proceeding | Stand::Asked | Stand::Closing => None,
+            Stand::Live => self.play(chance, faults, tracks, ids),
+            Stand::Proceeding | Stand::Asked | Stand::Closing | Stand::HalfOpen => Act::Nothing,
         }
     }
 
-    fn play(&self, chance: &mut Chance, faults: &Faults, tracks: &[TrackId], ids: &mut Ids) -> Event {
+    fn play(&self, chance: &mut Chance, faults: &Faults, tracks: &[TrackId], ids: &mut Ids) -> Act {
         let connection = self.connection;
-        if chance.permille(faults.client_stalls) {
-            return Event::ClientStuck { connection };
+        if chance.permille(faults.weight(Fault::SlowReader)) {
+            return Act::ReadSlowly;
         }
-        match chance.between(0, 9) {
-            0..=3 => {
+        Act::Tell(match chance.between(0, 9) {
+            0..=4 => {
                 let (source, mode) = source(chance, tracks, ids);
                 Event::SwapAsked {
                     connection,
@@ -112,24 +149,68 @@ impl Client {
                     mode,
                 }
             }
-            4 | 5 => Event::PromptAsked { connection },
-            6 => Event::Playing {
+            5..=7 => Event::PromptAsked { connection },
+            _ => Event::Playing {
                 connection,
-                wanted: chance.permille(500),
+                wanted: chance.permille(700),
             },
-            7 => Event::Playing {
+        })
+    }
+
+    /// What no well-behaved page sends.
+    fn garbage(&self, chance: &mut Chance, ids: &mut Ids) -> Event {
+        let connection = self.connection;
+        match chance.between(0, 5) {
+            0 => Event::HandshakeOpened { connection },
+            1 => Event::HandshakeDeclared {
                 connection,
-                wanted: true,
+                intent: self.intent,
+                bytes: u64::MAX,
+            },
+            2 => Event::UploadAsked {
+                connection,
+                track: ids.track(),
+            },
+            3 => Event::SwapAsked {
+                connection,
+                source: Source::Track(TrackId(u64::MAX)),
+                mode: Mode::Vocals,
+            },
+            4 => Event::PromptAsked {
+                connection: ConnectionId(u64::MAX),
             },
             _ => Event::ClientMoving { connection },
         }
     }
+
+    /// Its socket is closed: when it comes back, if it does by itself.
+    pub(crate) fn gone(&mut self, now: Moment, chance: &mut Chance, lost_close: bool) {
+        self.stand = Stand::Away;
+        let told = std::mem::take(&mut self.preempted) && !lost_close;
+        let wait = if told || self.attempts >= ATTEMPTS_MAX {
+            // Its user has to press the button.
+            self.attempts = 0;
+            Span(chance.between(3_000_000, 25_000_000))
+        } else {
+            // Full jitter: up to half a second, doubled with each try, four at most.
+            let longest = (500_000_u64 << self.attempts.min(3)).min(4_000_000);
+            self.attempts += 1;
+            Span(chance.between(0, longest))
+        };
+        self.not_before = now + wait;
+    }
+
+    /// It plays.
+    pub(crate) fn ready(&mut self) {
+        self.stand = Stand::Live;
+        self.attempts = 0;
+    }
 }
 
 fn source(chance: &mut Chance, tracks: &[TrackId], ids: &mut Ids) -> (Source, Mode) {
-    let mode = chance.pick(&MODES).copied().unwrap_or(Mode::Plain);
-    let source = if chance.permille(600) {
-        chance.pick(tracks).map(|track| Source::Track(*track))
+    let mode = chance.pick(&MODES).unwrap_or(Mode::Plain);
+    let source = if chance.permille(700) {
+        chance.pick(tracks).map(Source::Track)
     } else {
         None
     };

@@ -1,34 +1,69 @@
-//! The world: one queue of things to come, one clock, one director.
+//! The world: one queue of things to come, one clock, one director, and everything around it.
+
+mod jobs;
+mod people;
+mod weather;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    hash::{DefaultHasher, Hash, Hasher},
+    collections::BTreeSet,
+    hash::{Hash, Hasher},
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 
 use greenroom_director::{
-    ClientKey, ConnectionId, Director, Effect, Effects, Event, Failure, Found, Group, Groups, JobId, Limits, Moment,
-    Need, Outcome, Plan, Policy, Span, Task, Times, TrackId, Uploads, Urgency,
+    ClientKey, ConnectionId, Director, Effect, Effects, Event, Found, Intent, Mode, Moment, Plan, Source, Span, TrackId,
 };
 
 use crate::{
     chance::Chance,
     clients::{Client, Ids, Stand},
-    faults::Faults,
+    device::Device,
+    disk::Disk,
+    faults::{Fault, Faults},
+    marks::{Mark, Marks},
+    onlooker::Onlooker,
+    plans::plan,
+    queue::{Queue, Thing},
+    record::Record,
+    script::{Deed, Script},
     shadow::Shadow,
+    trace::Trace,
 };
+use jobs::Running;
 
-/// Virtual time with faults, and without any: long enough for every deadline there is.
-const FAULTY: Span = Span::seconds(120);
-const HEALING: Span = Span::seconds(1_500);
-const EVENTS_MAX: u64 = 200_000;
+/// Faults last so long at least, and until so many events have been handled; then everything heals.
+const FAULTY: Span = Span::seconds(10);
+const FAULTY_EVENTS: u64 = 240;
+const FAULTY_MAX: Span = Span::seconds(3_600);
+/// Without faults the pod must have come to rest after so long.
+const CONVERGENCE: Span = Span::seconds(180);
+/// So long after that nothing may stir that must not: every deadline there is has passed.
+const HEALING: Span = Span::seconds(1_200);
+/// A visitor to a pod that has healed is live, and has its stems, after so long.
+const VISIT: Span = Span::seconds(120);
+const CALLS_MAX: u64 = 200_000;
+
+/// Streams of chance that are apart from each other.
+const PLAN: u64 = 1;
+const JOBS: u64 = 2;
+const WEATHER: u64 = 3;
+const SOCKETS: u64 = 4;
+const GATE: u64 = 5;
+const MACHINE: u64 = 6;
+const ACTS: u64 = 16;
+const RHYTHMS: u64 = 512;
+
+static NOT_OF_THE_SEED: AtomicU64 = AtomicU64::new(0);
 
 /// Something that broke.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Violation {
     /// An effect or a state that must never be.
     Safety(String),
-    /// After the faults stopped, the pod did not come to rest.
+    /// The pod did not come to rest, or rests while something is owed.
     Liveness(String),
+    /// Bytes, files or connections that nobody accounts for.
+    Leak(String),
 }
 
 /// What a history was.
@@ -36,7 +71,7 @@ pub enum Violation {
 pub struct History {
     /// Hash of all events and effects, in order.
     pub trace: u64,
-    /// Events handled.
+    /// Events handled that were neither no-ops nor bare timers.
     pub events: u64,
     /// Times the pod ended and was started anew.
     pub restarts: u64,
@@ -44,80 +79,170 @@ pub struct History {
     pub violation: Option<Violation>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Thing {
-    Act(usize),
-    JobEnds(JobId, Outcome),
-    RipGoesOn(JobId),
-    Drained(u64),
-    Gone(ConnectionId),
-    Whim,
-}
-
 /// A world with its director.
 pub struct World {
+    seed: u64,
+    script: Script,
     plan: Plan,
     director: Director,
     now: Moment,
+    /// How far behind the clock reads that the director is shown next, and the latest it was shown.
+    clock_behind: Span,
+    shown: Moment,
     healing: bool,
-    chance: Chance,
     faults: Faults,
-    queue: BTreeMap<(Moment, u64), Thing>,
-    sequence: u64,
+    queue: Queue,
     clients: Vec<Client>,
     ids: Ids,
-    jobs: BTreeMap<JobId, Task>,
-    rips: BTreeMap<TrackId, (u32, u32)>,
-    hung: BTreeSet<JobId>,
+    jobs: Vec<Running>,
+    jobs_begun: u64,
+    /// Batches done of rips that are not over.
+    rips: Vec<(TrackId, u32)>,
+    device: Device,
+    disk: Disk,
+    foreign: u64,
+    /// A closing of the gate that the live thread never answers.
+    hung_gate: Option<u64>,
     gone: BTreeSet<ConnectionId>,
+    /// Since when a connection acknowledges nothing.
+    stuck: Vec<(ConnectionId, Moment)>,
     tracks: Vec<TrackId>,
-    kept: Vec<TrackId>,
-    ended: bool,
+    fixtures: Vec<(TrackId, Found)>,
+    whims: u32,
+    ended: Option<End>,
     shadow: Shadow,
-    trace: DefaultHasher,
+    onlooker: Onlooker,
+    pub(crate) marks: Marks,
+    effects: Effects,
+    trace: Trace,
+    calls: u64,
     events: u64,
     restarts: u64,
-    /// Where asked for, every event and effect in words.
-    pub log: Option<Vec<String>>,
+    /// What breaks the world on purpose, for the tests of the tests.
+    tamper: Option<Tamper>,
+    /// Where asked for, everything in words and figures.
+    pub(crate) record: Option<Record>,
+}
+
+/// How a process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// By itself, or killed: the disk keeps what was written.
+    Process,
+    /// With its machine.
+    Machine,
+}
+
+/// A driver that does something else than it was told: every gate of the simulation must be able to fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Tamper {
+    /// Every effect is hashed together with a number that no seed knows, as an address or a clock would be.
+    Nondeterminism,
+    /// A job's end is never told.
+    LosesAJob,
+    /// The device keeps what is freed.
+    KeepsMemory,
+    /// A close 4001 is told twice.
+    SaysTwice,
+    /// It panics when a session is ready.
+    Panics,
+}
+
+impl std::fmt::Display for Tamper {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::Nondeterminism => "nondeterminism",
+            Self::LosesAJob => "loses-a-job",
+            Self::KeepsMemory => "keeps-memory",
+            Self::SaysTwice => "says-twice",
+            Self::Panics => "panics",
+        })
+    }
 }
 
 impl World {
     /// The world of a seed.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        let mut chance = Chance::seeded(seed);
-        let faults = Faults::of(&mut chance);
+        Self::of(seed, &Script::default())
+    }
+
+    /// The world of a seed, with something left out.
+    #[must_use]
+    pub fn of(seed: u64, script: &Script) -> Self {
+        let mut chance = Chance::apart(seed, PLAN, 0);
+        let mut faults = Faults::of(&mut chance);
+        for fault in &script.without {
+            faults.remove(*fault);
+        }
         let plan = plan(&mut chance);
-        let clients = (0..chance.between(1, 6))
-            .map(|_| Client::new(key(&mut chance)))
+        let mut ids = Ids::default();
+        let kinds = [Found::Fixture, Found::FixtureWithStems];
+        let fixtures = kinds
+            .into_iter()
+            .filter(|_| chance.permille(300))
+            .map(|kind| (ids.track(), kind))
             .collect();
+        let clients = clients(&mut chance, &faults);
         Self {
+            seed,
+            script: script.clone(),
             director: Director::new(plan.clone()),
-            plan,
             now: Moment(0),
+            clock_behind: Span(0),
+            shown: Moment(0),
             healing: false,
-            chance,
             faults,
-            queue: BTreeMap::new(),
-            sequence: 0,
+            queue: Queue::default(),
             clients,
-            ids: Ids::default(),
-            jobs: BTreeMap::new(),
-            rips: BTreeMap::new(),
-            hung: BTreeSet::new(),
+            ids,
+            jobs: Vec::with_capacity(8),
+            jobs_begun: 0,
+            rips: Vec::new(),
+            device: Device::new(&plan),
+            disk: Disk::default(),
+            foreign: 0,
+            hung_gate: None,
             gone: BTreeSet::new(),
+            stuck: Vec::new(),
             tracks: Vec::new(),
-            kept: Vec::new(),
-            ended: false,
+            fixtures,
+            whims: 0,
+            ended: None,
             shadow: Shadow::default(),
-            trace: DefaultHasher::new(),
+            onlooker: Onlooker::default(),
+            marks: Marks::default(),
+            effects: Effects::new(),
+            trace: Trace::default(),
+            calls: 0,
             events: 0,
             restarts: 0,
-            log: None,
+            tamper: None,
+            record: None,
+            plan,
         }
     }
 
-    /// Lives through the faults and through the healing.
+    /// Breaks the world on purpose.
+    #[must_use]
+    pub fn tampered(mut self, tamper: Tamper) -> Self {
+        self.tamper = Some(tamper);
+        self
+    }
+
+    /// Writes down what `record` asks for.
+    #[must_use]
+    pub fn recorded(mut self, record: Record) -> Self {
+        self.record = Some(record);
+        self
+    }
+
+    /// What was written down.
+    pub fn take_record(&mut self) -> Record {
+        self.record.take().unwrap_or_default()
+    }
+
+    /// Lives through the faults, the healing, and a visit.
     pub fn run(&mut self) -> History {
         let violation = self.live().err();
         History {
@@ -129,41 +254,36 @@ impl World {
     }
 
     fn live(&mut self) -> Result<(), Violation> {
-        for client in 0..self.clients.len() {
-            let wait = Span(self.chance.between(0, 500_000));
+        for client in 0..self.clients.len() as u8 {
+            let wait = self.rhythm(client);
             self.soon(wait, Thing::Act(client));
         }
         self.soon(Span::milliseconds(100), Thing::Whim);
         self.boot()?;
         self.until(Moment(0) + FAULTY)?;
-        self.heal();
+        while self.events < FAULTY_EVENTS && self.now < Moment(0) + FAULTY_MAX {
+            self.until(self.now + Span::seconds(1))?;
+        }
+        self.heal()?;
+        self.until(self.now + CONVERGENCE)?;
+        self.at_rest("after the faults")?;
         self.until(self.now + HEALING)?;
-        self.at_rest()
+        self.at_rest("after every deadline")?;
+        self.visit()
     }
 
     /// What the disk has: fixtures, and what a pod that keeps uploads kept.
     fn boot(&mut self) -> Result<(), Violation> {
-        let mut found = Vec::new();
-        for kind in [Found::Fixture, Found::FixtureWithStems] {
-            if self.chance.permille(300) {
-                found.push((self.ids.track(), kind));
-            }
-        }
-        if self.plan.uploads == Uploads::Keep {
-            const KEPT: [Found; 3] = [
-                Found::UploadWithStems,
-                Found::UploadOwingStems,
-                Found::UploadWithoutStems,
-            ];
-            for track in std::mem::take(&mut self.kept) {
-                found.push((
-                    track,
-                    self.chance.pick(&KEPT).copied().unwrap_or(Found::UploadOwingStems),
-                ));
-            }
-        }
-        for (track, found) in found {
+        let shadow = std::mem::take(&mut self.shadow);
+        let found = self
+            .disk
+            .recover(self.plan.uploads, |track| shadow.has_forgotten(track), &mut self.marks)
+            .map_err(Violation::Safety)?;
+        for (track, found) in self.fixtures.clone().into_iter().chain(found) {
             self.tracks.push(track);
+            if found == Found::UploadOwingStems {
+                self.onlooker.found_owing(track);
+            }
             self.tell(Event::TrackFound { track, found })?;
         }
         Ok(())
@@ -172,25 +292,31 @@ impl World {
     /// Goes on until `end`: whatever is due next, thing or deadline.
     fn until(&mut self, end: Moment) -> Result<(), Violation> {
         loop {
-            let thing = self.queue.keys().next().map(|(at, _)| *at);
+            let thing = self.queue.next_at();
             let deadline = self.director.next_deadline();
             let next = match (thing, deadline) {
-                (None, None) => return Ok(()),
+                (None, None) => {
+                    self.now = end;
+                    return self.not_stranded();
+                }
                 (Some(thing), Some(deadline)) => thing.min(deadline),
                 (Some(at), None) | (None, Some(at)) => at,
             };
+            if deadline.is_none() {
+                self.not_stranded()?;
+            }
             if next > end {
-                self.now = end;
+                self.now = self.now.max(end);
                 return Ok(());
             }
-            if self.events > EVENTS_MAX {
+            if self.calls > CALLS_MAX {
                 return Err(Violation::Liveness(
                     "the history never ends: something goes round in circles".into(),
                 ));
             }
             self.now = self.now.max(next);
             if thing == Some(next) {
-                if let Some((_, thing)) = self.queue.pop_first() {
+                if let Some(thing) = self.queue.pop() {
                     self.happen(thing)?;
                 }
             } else {
@@ -199,356 +325,260 @@ impl World {
         }
     }
 
+    /// Nothing armed and nothing to do while something is owed: nobody would ever come back to it.
+    fn not_stranded(&self) -> Result<(), Violation> {
+        if self.director.is_at_rest() || self.queue.awaits() {
+            return Ok(());
+        }
+        Err(Violation::Liveness(format!(
+            "nothing is armed and nothing under way, and this is owed: {:?}",
+            self.director.unfinished()
+        )))
+    }
+
     fn happen(&mut self, thing: Thing) -> Result<(), Violation> {
         match thing {
             Thing::Act(client) => self.act(client),
             Thing::JobEnds(job, outcome) => self.end_job(job, outcome),
             Thing::RipGoesOn(job) => self.rip(job),
-            Thing::Drained(closing) => self.tell(Event::GateDrained { closing }),
+            Thing::DiskGoesOn(job) => self.disk_step(job),
+            Thing::Drained(closing) => {
+                self.device.close_gate();
+                self.shadow.drained();
+                self.tell(Event::GateDrained { closing })
+            }
             Thing::Gone(connection) => self.go(connection),
+            Thing::Stuck(connection) => self.get_stuck(connection),
+            Thing::Moves(connection) => self.move_again(connection),
+            Thing::TickFailed(connection) => self.tick_failed(connection),
+            Thing::FreesDone => {
+                self.device.complete_frees();
+                Ok(())
+            }
+            Thing::ForeignSeen => self.tell(Event::ForeignMemory { bytes: self.foreign }),
+            Thing::LossSeen => self.tell(Event::DeviceLost),
+            Thing::Sigterm => self.tell(Event::ShutdownAsked),
+            Thing::DiskHeals => {
+                self.disk.trouble = None;
+                Ok(())
+            }
             Thing::Whim => self.whim(),
         }
     }
 
-    fn act(&mut self, number: usize) -> Result<(), Violation> {
-        if self.healing {
-            return Ok(());
-        }
-        let event = self.clients[number].act(&mut self.chance, &self.faults, &self.tracks, &mut self.ids);
-        let wait = Span(self.chance.between(1_000, 3_000_000));
-        self.soon(wait, Thing::Act(number));
-        match event {
-            Some(Event::ConnectionGone { connection }) => self.go(connection),
-            Some(event) => self.tell(event),
-            None => Ok(()),
-        }
-    }
-
-    fn go(&mut self, connection: ConnectionId) -> Result<(), Violation> {
-        if !self.gone.insert(connection) {
-            return Ok(());
-        }
-        for client in self.clients.iter_mut().filter(|client| client.connection == connection) {
-            client.stand = Stand::Away;
-        }
-        self.tell(Event::ConnectionGone { connection })
-    }
-
-    /// Things that nobody asked for.
-    fn whim(&mut self) -> Result<(), Violation> {
-        if self.healing {
-            return Ok(());
-        }
-        let wait = Span(self.chance.between(10_000, 1_000_000));
-        self.soon(wait, Thing::Whim);
-        if self.chance.permille(self.faults.stale_events) {
-            let job = JobId(self.chance.between(0, 40));
-            if !self.jobs.contains_key(&job) {
-                self.tell(Event::JobEnded {
-                    job,
-                    outcome: Outcome::Done,
-                })?;
-            }
-            self.tell(Event::GateDrained { closing: 0 })?;
-            self.tell(Event::Playing {
-                connection: ConnectionId(0),
-                wanted: true,
-            })?;
-        }
-        if self.chance.permille(self.faults.foreign_memory) {
-            let bytes = self.chance.between(0, 60);
-            self.tell(Event::ForeignMemory { bytes })?;
-        }
-        if self.chance.permille(self.faults.clock_jumps) {
-            self.now = self.now + Span::seconds(self.chance.between(1, 90));
-            self.tell(Event::Timer)?;
-        }
-        if self.chance.permille(self.faults.device_lost) {
-            self.tell(Event::DeviceLost)?;
-        }
-        if self.chance.permille(self.faults.shutdown) {
-            self.tell(Event::ShutdownAsked)?;
-        }
-        Ok(())
-    }
-
-    fn end_job(&mut self, job: JobId, outcome: Outcome) -> Result<(), Violation> {
-        let Some(task) = self.jobs.remove(&job) else {
-            return Ok(());
-        };
-        self.shadow.ended(task, outcome);
-        if let (Task::Save { track }, Outcome::Done) = (task, outcome) {
-            self.tracks.push(track);
-        }
-        self.tell(Event::JobEnded { job, outcome })
-    }
-
-    /// One batch more.
-    fn rip(&mut self, job: JobId) -> Result<(), Violation> {
-        let Some(Task::Rip { track }) = self.jobs.get(&job).copied() else {
-            return Ok(());
-        };
-        let (done, total) = *self.rips.entry(track).or_insert((0, 4));
-        self.rips.insert(track, (done + 1, total));
-        self.tell(Event::RipProgress {
-            job,
-            done: done + 1,
-            total,
-        })?;
-        if done + 1 >= total {
-            return self.end_job(job, Outcome::Done);
-        }
-        let batch = Span(self.chance.between(20_000, 400_000));
-        self.soon(batch, Thing::RipGoesOn(job));
-        Ok(())
-    }
-
     /// Tells the director, looks at every effect, and carries it out.
     fn tell(&mut self, event: Event) -> Result<(), Violation> {
-        self.events += 1;
-        (self.now, &event).hash(&mut self.trace);
-        if let Some(log) = &mut self.log {
-            log.push(format!("{:>12} {event:?}", self.now.0));
+        let shown = Moment(self.now.0.saturating_sub(std::mem::take(&mut self.clock_behind).0));
+        self.shown = self.shown.max(shown);
+        (shown, &event).hash(&mut self.trace);
+        if let Some(record) = &mut self.record {
+            record.event(shown, &event);
         }
-        let mut effects = Effects::new();
-        self.director.handle(self.now, event, &mut effects);
+        self.shadow.event(&event);
+        self.onlooker.event(self.now, &self.plan, &event, &mut self.marks);
+        let bare = event == Event::Timer;
+        let stale = self.director.counters().stale;
+        let mut effects = std::mem::take(&mut self.effects);
+        self.director.handle(shown, event, &mut effects);
+        self.calls += 1;
+        self.events += u64::from(!bare && self.director.counters().stale == stale);
+        let mut seen = Ok(());
         for effect in effects.drain() {
             effect.hash(&mut self.trace);
-            if let Some(log) = &mut self.log {
-                log.push(format!("{:>12}     {effect:?}", ""));
+            if let Some(record) = &mut self.record {
+                record.effect(self.now, &effect);
             }
-            self.shadow.effect(&self.plan, &effect).map_err(Violation::Safety)?;
-            self.carry_out(&effect);
+            seen = seen.and_then(|()| self.take_on(&effect));
         }
-        if std::mem::take(&mut self.ended) {
-            self.boot()
-        } else {
-            Ok(())
+        self.effects = effects;
+        seen?;
+        if let Some(end) = self.ended.take() {
+            return self.restart(end);
         }
+        self.account()
     }
 
-    fn carry_out(&mut self, effect: &Effect) {
+    fn take_on(&mut self, effect: &Effect) -> Result<(), Violation> {
+        self.shadow.effect(&self.plan, effect).map_err(Violation::Safety)?;
+        if self.tamper == Some(Tamper::SaysTwice) {
+            self.shadow.effect(&self.plan, effect).map_err(Violation::Safety)?;
+        }
+        if self.tamper == Some(Tamper::Nondeterminism) {
+            NOT_OF_THE_SEED.fetch_add(1, Relaxed).hash(&mut self.trace);
+        }
+        self.onlooker.effect(effect, &mut self.marks);
+        self.carry_out(effect)
+    }
+
+    /// Invariants 4 and 7: the ledger is what the device holds.
+    fn account(&mut self) -> Result<(), Violation> {
+        if let Some(record) = &mut self.record {
+            let (resident, workspace) = self.device.bytes();
+            record.bytes(self.now, resident + workspace);
+        }
+        let ledger = self.director.ledger_bytes();
+        self.device.compare(&self.plan, ledger).map_err(Violation::Leak)
+    }
+
+    fn carry_out(&mut self, effect: &Effect) -> Result<(), Violation> {
         match effect {
             Effect::Proceed { connection } => self.proceed(*connection),
-            Effect::Close { connection, .. }
-            | Effect::Refuse { connection, .. }
-            | Effect::UploadFailed { connection, .. } => self.closing(*connection),
+            Effect::Close { connection, code } => self.close(*connection, *code)?,
+            Effect::Refuse { connection, .. } | Effect::UploadFailed { connection, .. } => self.closing(*connection),
             Effect::UploadOk(ack) => self.closing(ack.connection()),
             Effect::ForceClose { connection } => {
-                let wait = Span(self.chance.between(0, 5_000));
+                let wait = Span(self.chance(SOCKETS, connection.0).between(0, 5_000));
                 self.soon(wait, Thing::Gone(*connection));
             }
-            Effect::Start { job, task } => self.start(*job, *task),
+            Effect::Start { job, task } => self.start(*job, *task)?,
             Effect::Cancel { job, urgency } => self.cancel(*job, *urgency),
-            Effect::GateClose { closing, .. } => {
-                let wait = Span(self.chance.between(0, 30_000));
-                self.soon(wait, Thing::Drained(*closing));
+            Effect::GateOpen { connection } => self.open_gate(*connection)?,
+            Effect::GateClose { closing, .. } => self.close_gate(*closing),
+            Effect::SessionReady { connection, .. } => {
+                assert!(
+                    self.tamper != Some(Tamper::Panics),
+                    "the driver was tampered with and panics"
+                );
+                self.ready(*connection);
             }
             Effect::Forget { track } => self.tracks.retain(|other| other != track),
-            Effect::Exit { .. } => self.restart(),
+            Effect::Exit { .. } => self.ended = Some(End::Process),
             _ => {}
         }
+        Ok(())
     }
 
-    fn proceed(&mut self, connection: ConnectionId) {
-        for client in self.clients.iter_mut().filter(|client| client.connection == connection) {
-            if client.stand == Stand::Proceeding {
-                client.stand = Stand::Body(client.intent());
-            }
-        }
-    }
-
-    fn closing(&mut self, connection: ConnectionId) {
-        for client in self.clients.iter_mut().filter(|client| client.connection == connection) {
-            client.stand = Stand::Closing;
-        }
-        if self.healing || !self.chance.permille(self.faults.client_wedged) {
-            let wait = Span(self.chance.between(0, 100_000));
-            self.soon(wait, Thing::Gone(connection));
-        }
-    }
-
-    fn start(&mut self, job: JobId, task: Task) {
-        self.jobs.insert(job, task);
-        if !self.healing && self.chance.permille(self.faults.job_hangs) {
-            self.hung.insert(job);
-            return;
-        }
-        let outcome = self.outcome(task);
-        let wait = Span(match task {
-            Task::Restore { .. } | Task::Park { .. } => self.chance.between(300, 100_000),
-            Task::Rip { .. } => self.chance.between(20_000, 400_000),
-            _ => self.chance.between(500, 900_000),
-        });
-        if matches!(task, Task::Rip { .. }) && outcome == Outcome::Done {
-            self.soon(wait, Thing::RipGoesOn(job));
-        } else {
-            self.soon(wait, Thing::JobEnds(job, outcome));
-        }
-    }
-
-    fn outcome(&mut self, task: Task) -> Outcome {
-        if self.healing {
-            return Outcome::Done;
-        }
-        let (out_of_memory, fails, failure) = match task {
-            Task::Restore { .. } => (self.faults.restore_out_of_memory, 0, Failure::Internal),
-            Task::Park { .. } => (0, self.faults.park_fails, Failure::Internal),
-            Task::Save { .. } | Task::SaveStems { .. } | Task::Wipe { .. } => {
-                (0, self.faults.disk_fails, Failure::DiskFull)
-            }
-            Task::CloseStream { .. } => (0, 0, Failure::Internal),
-            _ => (
-                self.faults.compute_out_of_memory,
-                self.faults.compute_fails,
-                Failure::Internal,
-            ),
-        };
-        if self.chance.permille(out_of_memory) {
-            Outcome::Failed(Failure::OutOfMemory)
-        } else if self.chance.permille(fails) {
-            Outcome::Failed(failure)
-        } else {
-            Outcome::Done
-        }
-    }
-
-    fn cancel(&mut self, job: JobId, urgency: Urgency) {
-        if self.hung.contains(&job) {
-            return;
-        }
-        let Some(task) = self.jobs.get(&job).copied() else {
-            return;
-        };
-        let wait = Span(self.chance.between(0, 100_000));
-        match task {
-            Task::Rip { .. } if urgency == Urgency::Now => {
-                self.soon(wait, Thing::JobEnds(job, Outcome::Yielded { abandoned: true }))
-            }
-            Task::Rip { .. } => self.soon(
-                Span::milliseconds(400),
-                Thing::JobEnds(job, Outcome::Yielded { abandoned: false }),
-            ),
-            // The cancel may come too late: then the job's own end is what counts.
-            Task::Encode { .. } | Task::OpenStream { .. } | Task::SwapSource { .. } | Task::EncodePrompt { .. } => {
-                self.soon(wait, Thing::JobEnds(job, Outcome::Cancelled));
-            }
-            _ => {}
-        }
-    }
-
-    /// The process ended; the supervisor starts another.
-    fn restart(&mut self) {
-        self.restarts += 1;
-        self.director = Director::new(self.plan.clone());
-        self.queue
-            .retain(|_, thing| matches!(thing, Thing::Act(_) | Thing::Whim));
-        self.jobs.clear();
-        self.hung.clear();
-        self.rips.clear();
-        self.kept = std::mem::take(&mut self.tracks);
-        self.ended = true;
-        self.shadow = Shadow::default();
-        for client in &mut self.clients {
-            client.stand = Stand::Away;
-        }
-        // Job numbers begin anew, connection and track numbers go on: the new process would too, its counters are its own.
-    }
-
-    /// All faults off: whoever is wedged or hung is let go.
-    fn heal(&mut self) {
-        self.healing = true;
-        for client in &self.clients {
-            if client.stand == Stand::Closing {
-                self.sequence += 1;
-                self.queue
-                    .insert((self.now, self.sequence), Thing::Gone(client.connection));
-            }
-        }
-        for job in std::mem::take(&mut self.hung) {
-            self.soon(Span::milliseconds(1), Thing::JobEnds(job, Outcome::Cancelled));
-        }
-        self.soon(Span::milliseconds(2), Thing::Whim);
-    }
-
-    fn at_rest(&self) -> Result<(), Violation> {
+    fn at_rest(&self, when: &str) -> Result<(), Violation> {
         let unfinished = self.director.unfinished();
         if !unfinished.is_empty() {
             return Err(Violation::Liveness(format!(
-                "still unfinished: {unfinished:?}; armed: {:?}",
+                "{when}, still unfinished: {unfinished:?}; armed: {:?}",
                 self.director.armed()
             )));
         }
         match self.director.seat() {
-            Some((_, state)) if state != "Live" => Err(Violation::Liveness(format!("the seat is stuck: {state}"))),
+            Some((_, state)) if state != "Live" => {
+                return Err(Violation::Liveness(format!("{when}, the seat is stuck: {state}")));
+            }
             Some(_) if !self.director.owing().is_empty() => {
                 let owing = self.director.owing();
-                Err(Violation::Liveness(format!("stems are owed and never told: {owing:?}")))
+                return Err(Violation::Liveness(format!(
+                    "{when}, stems are owed and never told: {owing:?}"
+                )));
             }
-            _ => Ok(()),
+            _ => {}
         }
+        let strays = self.disk.strays(&self.director.tracks_on_disk());
+        if !strays.is_empty() {
+            return Err(Violation::Leak(format!(
+                "{when}, files that no manifest names: {strays:?}"
+            )));
+        }
+        let live = self.director.seat().map(|(connection, _)| connection);
+        let open = self
+            .director
+            .connections()
+            .find(|(connection, _)| Some(*connection) != live);
+        match open {
+            Some(connection) => Err(Violation::Leak(format!(
+                "{when}, a connection nobody closes: {connection:?}"
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// Whatever happened: somebody who comes now is served, stems and all, without a restart.
+    fn visit(&mut self) -> Result<(), Violation> {
+        let connection = self.ids.connection();
+        let (client, source) = (Some(ClientKey(u64::MAX)), Source::Sent(self.ids.track()));
+        let (mode, intent, bytes) = (Mode::Full, Intent::Session, 1);
+        self.tell(Event::HandshakeOpened { connection })?;
+        self.tell(Event::HandshakeDeclared {
+            connection,
+            intent,
+            bytes,
+        })?;
+        self.tell(Event::SessionAsked {
+            connection,
+            client,
+            source,
+            mode,
+        })?;
+        self.until(self.now + VISIT)?;
+        if self.director.seat() != Some((connection, "Live")) {
+            let seat = self.director.seat();
+            return Err(Violation::Liveness(format!(
+                "a visitor to the healed pod is not served: {seat:?}"
+            )));
+        }
+        self.at_rest("after a visit")
+    }
+
+    fn chance(&self, kind: u64, number: u64) -> Chance {
+        Chance::apart(self.seed, kind, number)
+    }
+
+    fn strikes(&self, chance: &mut Chance, fault: Fault) -> bool {
+        !self.healing && chance.permille(self.faults.weight(fault))
     }
 
     fn soon(&mut self, wait: Span, thing: Thing) {
-        self.sequence += 1;
-        self.queue.insert((self.now + wait, self.sequence), thing);
+        self.queue.add(self.now + wait, thing);
     }
-}
 
-fn key(chance: &mut Chance) -> Option<ClientKey> {
-    if chance.permille(150) {
-        None
-    } else {
-        Some(ClientKey(chance.between(1, 3)))
-    }
-}
-
-/// Pods of every kind: with and without eager groups, roomy and tight, every policy.
-fn plan(chance: &mut Chance) -> Plan {
-    let eager = chance.permille(750);
-    let need = |groups: &[Group]| {
-        let groups = if eager { Groups::of(groups) } else { Groups::NONE };
-        Need {
-            groups,
-            workspace_bytes: if eager { 1 } else { 0 },
+    /// Whether a deed of this history is done, as far as the script says; noted where asked for.
+    fn does(&mut self, deed: Deed) -> bool {
+        let does = self.script.does(deed);
+        if does && let Some(record) = &mut self.record {
+            record.deed(deed);
         }
-    };
-    let weights = |bytes: u64| eager.then_some(bytes);
-    let separator = chance.permille(900).then_some(5);
-    let rip = Need {
-        groups: if separator.is_some() {
-            Groups::of(&[Group::Separator])
-        } else {
-            Groups::NONE
-        },
-        workspace_bytes: 1,
-    };
-    Plan {
-        weights_bytes: [weights(30), weights(16), weights(11), weights(3), separator],
-        needs: [
-            need(&[Group::Vae, Group::Conditioner]),
-            need(&[Group::TextEncoder, Group::Conditioner]),
-            need(&[Group::TextEncoder, Group::Conditioner, Group::Vae]),
-            need(&[Group::Dit, Group::Vae]),
-            rip,
-        ],
-        budget_bytes: chance.between(40, 90),
-        policy: match chance.between(0, 4) {
-            0 => Policy::Never,
-            1 => Policy::Auto {
-                reserve_bytes: chance.between(1, 30),
-            },
-            _ => Policy::Always,
-        },
-        uploads: if chance.permille(300) {
-            Uploads::Keep
-        } else {
-            Uploads::Wipe
-        },
-        limits: Limits {
-            tracks: 6,
-            ..Limits::default()
-        },
-        times: Times::default(),
+        does
     }
+
+    /// The pod and who comes to it, in a line.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let groups: Vec<String> = greenroom_director::Group::ALL
+            .into_iter()
+            .filter(|group| self.plan.has(*group))
+            .map(|group| format!("{} {}", group.name(), self.plan.weights(group)))
+            .collect();
+        format!(
+            "{} clients; groups: {}; budget {}; policy {:?}; uploads {:?}",
+            self.clients.len(),
+            groups.join(", "),
+            self.plan.budget_bytes,
+            self.plan.policy,
+            self.plan.uploads
+        )
+    }
+
+    /// How many clients there are.
+    #[must_use]
+    pub fn clients_count(&self) -> u8 {
+        self.clients.len() as u8
+    }
+
+    /// The fault classes of this history.
+    pub fn faults(&self) -> impl Iterator<Item = Fault> + '_ {
+        self.faults.classes()
+    }
+}
+
+fn clients(chance: &mut Chance, faults: &Faults) -> Vec<Client> {
+    let crowd = if faults.weight(Fault::Storm) > 0 { 10 } else { 6 };
+    let mut clients: Vec<Client> = Vec::new();
+    for number in 0..chance.between(1, crowd) {
+        let own = if chance.permille(150) {
+            None
+        } else {
+            Some(ClientKey(chance.between(1, 4)))
+        };
+        let doubles = chance.permille(faults.weight(Fault::DoubledTab));
+        clients.push(match clients.last() {
+            Some(first) if doubles => Client::new(first.key, first.rhythm),
+            _ => Client::new(own, number),
+        });
+    }
+    clients
 }

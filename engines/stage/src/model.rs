@@ -207,11 +207,30 @@ impl MemoryModel {
             resident: resident
                 .map(|(name, group)| (name.clone(), group.weights_bytes))
                 .collect(),
-            workspace: self.workspaces.values().sum(),
+            workspace: self.workspace_bytes(),
             pending_free: self.pending_free,
             foreign: self.foreign,
             free: self.free(),
         }
+    }
+
+    /// Bytes of weights on the device; quicker than a whole [`Reading`].
+    #[must_use]
+    pub fn resident_bytes(&self) -> u64 {
+        let resident = self.groups.values().filter(|group| group.resident);
+        resident.map(|group| group.weights_bytes).sum()
+    }
+
+    /// Bytes of workspaces of running work.
+    #[must_use]
+    pub fn workspace_bytes(&self) -> u64 {
+        self.workspaces.values().sum()
+    }
+
+    /// What could be allocated now.
+    #[must_use]
+    pub fn free_bytes(&self) -> u64 {
+        self.free()
     }
 
     fn group(&self, name: &str) -> Result<&ModelGroup, StageError> {
@@ -221,13 +240,7 @@ impl MemoryModel {
     }
 
     fn ours(&self) -> u64 {
-        let resident: u64 = self
-            .groups
-            .values()
-            .filter(|group| group.resident)
-            .map(|group| group.weights_bytes)
-            .sum();
-        resident + self.workspaces.values().sum::<u64>()
+        self.resident_bytes() + self.workspace_bytes()
     }
 
     fn free(&self) -> u64 {
