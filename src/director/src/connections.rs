@@ -4,7 +4,7 @@ use crate::{
     alarms::Alarm,
     director::Director,
     effect::{Close, Effect, Effects},
-    event::{Failure, Intent},
+    event::{Failure, Intent, Source},
     fork::{Fork, Rename, fork_fields, fork_plain},
     ids::{ConnectionId, LineageId, TrackId},
     intake::Intake,
@@ -164,6 +164,10 @@ impl Director {
                 ..
             })
         ) {
+            // It timed out or left while its last bytes came: they lie there for nobody.
+            if let Source::Sent(track) = ask.source {
+                effects.push(Effect::Forget { track });
+            }
             return self.stale();
         }
         self.alarms.clear(Alarm::Body(connection));
@@ -177,6 +181,7 @@ impl Director {
             began_in,
         }) = self.standing(connection)
         else {
+            effects.push(Effect::Forget { track });
             return self.stale();
         };
         self.alarms.clear(Alarm::Body(connection));
@@ -241,10 +246,11 @@ impl Director {
         }
     }
 
-    /// Answers an upload whose client may still be there.
+    /// Answers an upload whose client may still be there, or may have been told that the pod ends: then it hears nothing after that.
     pub(crate) fn answer_upload(&mut self, connection: ConnectionId, answer: Effect, effects: &mut Effects) {
-        self.begin_closing(connection);
-        effects.push(answer);
+        if self.begin_closing(connection) || self.standing(connection).is_none() {
+            effects.push(answer);
+        }
     }
 
     fn begin_closing(&mut self, connection: ConnectionId) -> bool {

@@ -28,6 +28,8 @@ mod moment;
 mod placement;
 mod plan;
 mod rips;
+#[cfg(feature = "checking")]
+pub mod script;
 mod seat;
 mod sessions;
 mod stems;
