@@ -6,11 +6,17 @@ use crate::{
 };
 
 #[derive(Debug)]
+enum Door {
+    Open,
+    /// The closing of that number waits for the passes that are out.
+    Closing(u64),
+    Closed,
+}
+
+#[derive(Debug)]
 struct State {
-    open: bool,
+    door: Door,
     passes: u32,
-    /// The closing whose draining has not been told yet.
-    undrained: Option<u64>,
     /// Gives up the tick under way; each opening has its own.
     give_up: CancelFlag,
 }
@@ -35,9 +41,8 @@ impl LeaseGate {
     #[must_use]
     pub fn new() -> Self {
         Self(Arc::new(Mutex::new(State {
-            open: false,
+            door: Door::Closed,
             passes: 0,
-            undrained: None,
             give_up: CancelFlag::new(),
         })))
     }
@@ -45,8 +50,7 @@ impl LeaseGate {
     /// Lets ticks in. Whoever waits for it is woken by whoever opens, afterwards: the gate itself has nobody waiting.
     pub fn open(&self) {
         let mut state = lock(&self.0);
-        state.open = true;
-        state.undrained = None;
+        state.door = Door::Open;
         state.give_up = CancelFlag::new();
     }
 
@@ -55,15 +59,14 @@ impl LeaseGate {
     #[must_use = "a closing that is drained at once is told by whoever closed"]
     pub fn close(&self, closing: u64, give_up: bool) -> Option<u64> {
         let mut state = lock(&self.0);
-        state.open = false;
         if give_up {
             state.give_up.raise();
         }
         if state.passes == 0 {
-            state.undrained = None;
+            state.door = Door::Closed;
             return Some(closing);
         }
-        state.undrained = Some(closing);
+        state.door = Door::Closing(closing);
         None
     }
 
@@ -71,7 +74,7 @@ impl LeaseGate {
     #[must_use]
     pub fn enter(&self) -> Option<Pass<'_>> {
         let mut state = lock(&self.0);
-        if !state.open {
+        if !matches!(state.door, Door::Open) {
             return None;
         }
         state.passes += 1;
@@ -102,10 +105,12 @@ impl Pass<'_> {
         self.left = true;
         let mut state = lock(&self.gate.0);
         state.passes -= 1;
-        if state.passes == 0 && !state.open {
-            state.undrained.take()
-        } else {
-            None
+        match state.door {
+            Door::Closing(closing) if state.passes == 0 => {
+                state.door = Door::Closed;
+                Some(closing)
+            }
+            _ => None,
         }
     }
 }

@@ -3,11 +3,12 @@ use loom::thread;
 
 use crate::explore;
 
-/// Takes what is new into the client's copy, at most `frames` at once.
-fn take(buffer: &SliceBuffer, client: &mut [f32], frames: usize) {
+/// Takes what is new into the client's copy, at most `frames` at once, and looks at it after each piece.
+fn take(buffer: &SliceBuffer, client: &mut [f32], frames: usize, look: impl Fn(&[f32])) {
     while let Some(region) = buffer.take(0, frames) {
         assert!(!region.samples.is_empty() && region.samples.len() <= frames);
         client[region.start..region.start + region.samples.len()].copy_from_slice(&region.samples);
+        look(client);
     }
 }
 
@@ -21,14 +22,16 @@ fn a_region_is_never_torn_and_never_lost() {
             theirs.write(1, 2, |region| region.fill(2.0));
         });
         let mut client = vec![0.0; 4];
-        take(&buffer, &mut client, 4);
-        let torn = [[0.0, 0.0, 0.0], [1.0, 1.0, 0.0], [1.0, 2.0, 2.0]];
-        assert!(
-            torn.iter().any(|whole| whole[..] == client[..3]),
-            "{client:?} was never written"
-        );
+        let whole = |client: &[f32]| {
+            let written = [[1.0, 1.0, 0.0, 0.0], [1.0, 2.0, 2.0, 0.0]];
+            assert!(
+                written.iter().any(|written| written[..] == *client),
+                "{client:?} was never written"
+            );
+        };
+        take(&buffer, &mut client, 4, whole);
         writer.join().unwrap();
-        take(&buffer, &mut client, 4);
+        take(&buffer, &mut client, 4, whole);
         assert_eq!(client, buffer.snapshot(), "the client holds what the server holds");
         assert!(!buffer.is_fresh());
     });
@@ -50,7 +53,7 @@ fn taking_in_pieces_loses_nothing_between_two_writers() {
             writer.join().unwrap();
         }
         assert!(buffer.is_fresh());
-        take(&buffer, &mut client, 1);
+        take(&buffer, &mut client, 1, |_| {});
         assert_eq!(client, buffer.snapshot());
     });
 }

@@ -1,0 +1,4 @@
+//! One file a composition.
+
+mod floor;
+mod handover;
