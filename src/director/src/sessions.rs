@@ -25,10 +25,11 @@ impl Director {
     pub(crate) fn seat_asked(&mut self, connection: ConnectionId, ask: Ask, effects: &mut Effects) {
         let held = ask.client.is_some_and(|client| self.holds.contains(&client));
         let occupied = self.incumbent.is_some() || self.candidate.is_some();
+        // Whoever is leaving has the pod no more: a 4001 would be final, and nobody would play.
         let older = self
             .incumbent
             .as_ref()
-            .is_some_and(|incumbent| connection < incumbent.connection)
+            .is_some_and(|incumbent| incumbent.leaving().is_none() && connection < incumbent.connection)
             || self
                 .candidate
                 .as_ref()

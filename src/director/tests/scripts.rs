@@ -141,3 +141,36 @@ fn an_upload_that_is_told_that_the_pod_ends_hears_nothing_after_it() {
     );
     assert!(!told.contains("UploadFailed"), "{told}");
 }
+
+#[test]
+fn an_older_connection_is_not_told_4001_for_the_sake_of_one_that_is_leaving() {
+    let mut play = Play::new(script::plan(0), Names::default());
+    let session = Step::Session {
+        client: 2,
+        source: 0,
+        mode: 0,
+    };
+    let declare = Step::Declare {
+        connection: 0,
+        upload: false,
+        bytes: 1,
+    };
+    for step in [Step::Open, declare, session, Step::Settle, Step::Gone { connection: 0 }] {
+        play.step(step).unwrap();
+    }
+    assert_eq!(play.director().seat().map(|(_, state)| state), Some("Draining"));
+    let ask = Step::AskSession {
+        connection: 1,
+        client: 1,
+        source: 0,
+        mode: 0,
+    };
+    play.step(ask).unwrap();
+    play.step(Step::Settle).unwrap();
+    assert_eq!(
+        play.director().seat(),
+        Some((ConnectionId(1), "Live")),
+        "{}",
+        play.told()
+    );
+}
