@@ -6,6 +6,7 @@ mod client;
 mod files;
 mod music;
 mod program;
+pub mod storm;
 mod throttle;
 
 pub use client::{Client, Incoming, Refused, post_track, upload};
