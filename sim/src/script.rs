@@ -25,15 +25,14 @@ pub struct Script {
     pub without: Vec<Fault>,
     /// Clients that never come.
     pub absent: Vec<u8>,
-    /// The only deeds that are done, in order; all of them where there is none.
-    pub only: Option<Vec<Deed>>,
+    /// Deeds that are not done; in order.
+    pub skipped: Vec<Deed>,
 }
 
 impl Script {
     /// Whether the deed is done.
     pub(crate) fn does(&self, deed: Deed) -> bool {
-        let done = self.only.as_ref().is_none_or(|only| only.binary_search(&deed).is_ok());
-        done && !self.absent.contains(&deed.actor)
+        !self.absent.contains(&deed.actor) && self.skipped.binary_search(&deed).is_err()
     }
 
     /// Whether nothing is left out.
@@ -58,14 +57,12 @@ impl fmt::Display for Script {
                 list(self.absent.iter().map(u8::to_string).collect())
             )?;
         }
-        if let Some(only) = &self.only {
-            let deeds: Vec<String> = only.iter().map(ToString::to_string).collect();
-            let deeds = if deeds.is_empty() {
-                "none".to_owned()
-            } else {
-                list(deeds)
-            };
-            write!(formatter, " --only {deeds}")?;
+        if !self.skipped.is_empty() {
+            write!(
+                formatter,
+                " --skip {}",
+                list(self.skipped.iter().map(ToString::to_string).collect())
+            )?;
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! Liveness, read off the graph of a world that was walked to its end.
 
-use super::model::{Kind, Record};
+use crate::model::{Edge, Kind, Record};
 
 /// What the graph says about progress: states that should not be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -9,7 +9,8 @@ pub(super) struct Liveness {
     pub(super) lost: Vec<u64>,
     /// Here the pod cannot rest and nothing of its own doing can happen.
     pub(super) stuck: Vec<u64>,
-    /// One after another and round again, by the pod's own doing, while nothing that is owed comes nearer.
+    /// Round and round, by the pod's own doing, while nothing that is owed comes nearer, although nobody is kept waiting for ever for
+    /// something that could always have happened (weak fairness).
     pub(super) circle: Vec<u64>,
 }
 
@@ -71,7 +72,7 @@ pub(super) fn liveness(record: &Record) -> Liveness {
     Liveness {
         lost: named(unreached(&back, &rests)),
         stuck: named(all.filter(|state| !rests[*state as usize] && own.from(*state).is_empty()).collect()),
-        circle: named(circle(&idle)),
+        circle: named(fair_circle(&record.edges, &edges, &idle)),
     }
 }
 
@@ -90,80 +91,146 @@ fn unreached(back: &Steps, rests: &[bool]) -> Vec<u32> {
     all.filter(|state| !reached[*state as usize]).collect()
 }
 
-/// A circle, if there is one. States without steps are taken away one after another; what is left leads to circles, so whoever walks there
-/// comes round. Steps to oneself are no-ops and do not count.
-fn circle(steps: &Steps) -> Vec<u32> {
-    let states = steps.starts.len() - 1;
-    let pairs = (0..states as u32).flat_map(|from| steps.from(from).iter().map(move |to| (from, *to)));
-    let pairs = pairs.filter(|(from, to)| from != to);
-    let mut left = vec![0_u32; states];
-    for (from, _) in pairs.clone() {
-        left[from as usize] += 1;
+/// The states of a strongly connected part in which the pod can go round for ever and be fair to all, if there is one.
+///
+/// A part is fair if whatever is awaited in all its states also happens in it.
+fn fair_circle(recorded: &[Edge], edges: &[(u32, u32, Kind)], idle: &Steps) -> Vec<u32> {
+    let parts = parts(idle);
+    let count = parts.iter().copied().max().map_or(0, |part| part as usize + 1);
+    let mut size = vec![0_u32; count];
+    parts.iter().for_each(|part| size[*part as usize] += 1);
+    let mut awaited = vec![0_u8; parts.len()];
+    let mut happens = vec![0_u8; count];
+    for (edge, (from, to, kind)) in recorded.iter().zip(edges) {
+        if matches!(kind, Kind::System | Kind::Progress) {
+            awaited[*from as usize] |= edge.awaits.bit();
+        }
+        if *kind == Kind::System && from != to && parts[*from as usize] == parts[*to as usize] {
+            happens[parts[*from as usize] as usize] |= edge.awaits.bit();
+        }
     }
-    let back = Steps::of(states, pairs.map(|(from, to)| (to, from)));
-    let mut todo: Vec<u32> = (0..states as u32).filter(|state| left[*state as usize] == 0).collect();
-    while let Some(state) = todo.pop() {
-        for before in back.from(state) {
-            left[*before as usize] -= 1;
-            if left[*before as usize] == 0 {
-                todo.push(*before);
+    let mut always = vec![u8::MAX; count];
+    for (state, part) in parts.iter().enumerate() {
+        always[*part as usize] &= awaited[state];
+    }
+    let fair = (0..count).find(|part| size[*part] > 1 && always[*part] & !happens[*part] == 0);
+    let members = (0..parts.len() as u32).filter(|state| fair == Some(parts[*state as usize] as usize));
+    members.collect()
+}
+
+/// The strongly connected part of each state (Tarjan 1972, without recursion).
+fn parts(steps: &Steps) -> Vec<u32> {
+    const UNSEEN: u32 = u32::MAX;
+    let states = steps.starts.len() - 1;
+    let (mut order, mut low) = (vec![UNSEEN; states], vec![0_u32; states]);
+    let mut part = vec![UNSEEN; states];
+    let (mut seen, mut found) = (0_u32, 0_u32);
+    let (mut open, mut path): (Vec<u32>, Vec<(u32, usize)>) = (Vec::new(), Vec::new());
+    for root in 0..states as u32 {
+        if order[root as usize] != UNSEEN {
+            continue;
+        }
+        path.push((root, 0));
+        while let Some((state, next)) = path.pop() {
+            let here = state as usize;
+            if next == 0 {
+                (order[here], low[here]) = (seen, seen);
+                seen += 1;
+                open.push(state);
+            }
+            if let Some(to) = steps.from(state).get(next).copied() {
+                path.push((state, next + 1));
+                if order[to as usize] == UNSEEN {
+                    path.push((to, 0));
+                } else if part[to as usize] == UNSEEN {
+                    low[here] = low[here].min(order[to as usize]);
+                }
+                continue;
+            }
+            if low[here] == order[here] {
+                while let Some(member) = open.pop() {
+                    part[member as usize] = found;
+                    if member == state {
+                        break;
+                    }
+                }
+                found += 1;
+            }
+            if let Some((parent, _)) = path.last() {
+                low[*parent as usize] = low[*parent as usize].min(low[here]);
             }
         }
     }
-    let mut walk: Vec<u32> = (0..states as u32).filter(|state| left[*state as usize] > 0).take(1).collect();
-    while let Some(here) = walk.last().copied() {
-        let onward = |to: &&u32| **to != here && left[**to as usize] > 0;
-        let Some(next) = steps.from(here).iter().find(onward) else { break };
-        if let Some(again) = walk.iter().position(|state| state == next) {
-            return walk.split_off(again);
-        }
-        walk.push(*next);
-    }
-    Vec::new()
+    part
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Edge;
+    use crate::model::Awaits;
 
-    fn record(edges: &[(u64, u64, Kind)], resting: &[u64]) -> Record {
-        let edge = |(from, to, kind): &(u64, u64, Kind)| Edge {
+    type Step = (u64, u64, Kind, Awaits);
+
+    fn record(steps: &[Step], resting: &[u64]) -> Record {
+        let edge = |(from, to, kind, awaits): &Step| Edge {
             from: *from,
             to: *to,
             kind: *kind,
+            awaits: *awaits,
             to_rests: resting.contains(to),
         };
         Record {
             start: 0,
             start_rests: resting.contains(&0),
-            edges: edges.iter().map(edge).collect(),
+            edges: steps.iter().map(edge).collect(),
             ..Record::default()
         }
     }
 
+    const ASKED: Step = (0, 1, Kind::Client, Awaits::Nobody);
+
     #[test]
     fn a_pod_that_always_finds_rest_is_live() {
-        let steps = [(0, 1, Kind::Client), (1, 2, Kind::Progress), (2, 0, Kind::System)];
+        let steps = [ASKED, (1, 2, Kind::Progress, Awaits::Work), (2, 0, Kind::System, Awaits::Disk)];
         assert_eq!(liveness(&record(&steps, &[0])), Liveness::default());
     }
 
     #[test]
     fn a_state_that_only_a_fault_leaves_is_lost_and_stuck() {
-        let steps = [(0, 1, Kind::Client), (1, 0, Kind::Fault)];
+        let steps = [ASKED, (1, 0, Kind::Fault, Awaits::Work)];
         let found = liveness(&record(&steps, &[0]));
         assert_eq!((found.lost, found.stuck, found.circle), (vec![1], vec![1], vec![]));
     }
 
     #[test]
     fn a_circle_counts_unless_something_gets_nearer_on_it() {
-        let around = |kind| [(0, 1, Kind::Client), (1, 2, Kind::System), (2, 1, kind), (2, 0, Kind::System)];
+        let around = |kind| {
+            [
+                ASKED,
+                (1, 2, Kind::System, Awaits::Time),
+                (2, 1, kind, Awaits::Stage),
+                (2, 0, Kind::System, Awaits::Stage),
+            ]
+        };
         assert_eq!(liveness(&record(&around(Kind::System), &[0])).circle, [1, 2]);
         assert_eq!(liveness(&record(&around(Kind::Progress), &[0])).circle, []);
     }
 
     #[test]
+    fn a_circle_on_which_a_job_is_kept_from_ending_is_not_fair() {
+        let steps = [
+            ASKED,
+            (1, 2, Kind::System, Awaits::Time),
+            (2, 1, Kind::System, Awaits::Time),
+            (1, 0, Kind::System, Awaits::Stage),
+            (2, 0, Kind::System, Awaits::Stage),
+        ];
+        assert_eq!(liveness(&record(&steps, &[0])).circle, []);
+    }
+
+    #[test]
     fn a_step_that_changes_nothing_is_no_circle() {
-        assert_eq!(liveness(&record(&[(0, 0, Kind::System)], &[0])), Liveness::default());
+        let steps = [(0, 0, Kind::System, Awaits::Time)];
+        assert_eq!(liveness(&record(&steps, &[0])), Liveness::default());
     }
 }

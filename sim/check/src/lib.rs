@@ -22,6 +22,9 @@ pub use self::{
     worlds::{Setting, Size, settings},
 };
 
+/// Steps of a circle that are told.
+const STEPS_SHOWN: usize = 20;
+
 /// What came of one world.
 #[derive(Clone, Debug)]
 pub struct Report {
@@ -95,15 +98,15 @@ fn complaints(setting: &Setting, liveness: &graph::Liveness) -> Vec<String> {
         (&liveness.circle, "from here it goes round in a circle, and nothing comes nearer"),
     ] {
         if let Some(state) = states.first() {
-            let around = if std::ptr::eq(states, &liveness.circle) { states.as_slice() } else { &[] };
-            complaints.push(format!("{what} ({} states):\n{}", states.len(), way_to(setting, *state, around)));
+            let within = if std::ptr::eq(states, &liveness.circle) { states.as_slice() } else { &[] };
+            complaints.push(format!("{what} ({} states):\n{}", states.len(), way_to(setting, *state, within)));
         }
     }
     complaints
 }
 
-/// The steps to a state, and then along the states that follow it.
-fn way_to(setting: &Setting, state: u64, onward: &[u64]) -> String {
+/// The steps to a state, and then some that stay within the circle it is on.
+fn way_to(setting: &Setting, state: u64, within: &[u64]) -> String {
     let checker = PodModel::looking_for(setting.clone(), state).checker().spawn_bfs().join();
     let Some((_, path)) = checker.discoveries().into_iter().next() else {
         return "    (the way there was not found)\n".into();
@@ -111,8 +114,11 @@ fn way_to(setting: &Setting, state: u64, onward: &[u64]) -> String {
     let mut here = path.last_state().clone();
     let mut text = steps_of(path);
     let model = PodModel::new(setting.clone());
-    for next in onward.iter().skip(1).chain(onward.first()) {
-        let Some((action, there)) = model.next_steps(&here).into_iter().find(|(_, there)| there.is(*next)) else {
+    for _ in 0..within.len().min(STEPS_SHOWN) {
+        let stays = |(action, there): &(Action, State)| {
+            action.kind == Kind::System && !there.is(here.hash()) && within.iter().any(|state| there.is(*state))
+        };
+        let Some((action, there)) = model.next_steps(&here).into_iter().find(stays) else {
             break;
         };
         text.push_str(&format!("  ↻ {action}\n"));

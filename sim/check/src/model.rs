@@ -44,6 +44,54 @@ impl Kind {
     }
 }
 
+/// What a step waits for: whoever waits for ever for something that could always have happened was not treated fairly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Awaits {
+    Live,
+    Work,
+    Stage,
+    Disk,
+    Gate,
+    Socket,
+    Time,
+    Nobody,
+}
+
+impl Awaits {
+    fn task(task: Task) -> Self {
+        match task {
+            Task::Encode { .. } | Task::Rip { .. } => Self::Work,
+            Task::OpenStream { .. }
+            | Task::SwapSource { .. }
+            | Task::EncodePrompt { .. }
+            | Task::CloseStream { .. } => Self::Live,
+            Task::Restore { .. } | Task::Park { .. } => Self::Stage,
+            Task::Save { .. } | Task::SaveStems { .. } | Task::Wipe { .. } => Self::Disk,
+        }
+    }
+
+    fn of(event: &Event, director: &Director) -> Self {
+        match event {
+            Event::JobEnded { job, .. } | Event::RipProgress { job, .. } => {
+                let task = director.jobs().find(|(id, ..)| id == job).map(|(_, task, _)| task);
+                task.map_or(Self::Nobody, Self::task)
+            }
+            Event::GateDrained { .. } => Self::Gate,
+            Event::ConnectionGone { .. } => Self::Socket,
+            Event::Timer => Self::Time,
+            _ => Self::Nobody,
+        }
+    }
+
+    /// As one bit of a set.
+    pub(super) fn bit(self) -> u8 {
+        match self {
+            Self::Nobody => 0,
+            awaited => 1 << awaited as u8,
+        }
+    }
+}
+
 /// A step: one event, or several that nothing comes between.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Action {
@@ -119,6 +167,7 @@ pub(super) struct Edge {
     pub(super) from: u64,
     pub(super) to: u64,
     pub(super) kind: Kind,
+    pub(super) awaits: Awaits,
     /// Whether the pod could stay where the step leads.
     pub(super) to_rests: bool,
 }
@@ -398,6 +447,10 @@ impl State {
         hasher.finish()
     }
 
+    pub(super) fn hash(&self) -> u64 {
+        self.hash
+    }
+
     /// Whether it is the state of that hash.
     pub(super) fn is(&self, hash: u64) -> bool {
         self.hash == hash
@@ -482,6 +535,7 @@ impl Model for PodModel {
                 from: before.hash,
                 to: after.hash,
                 kind: action.kind,
+                awaits: action.events.first().map_or(Awaits::Nobody, |event| Awaits::of(event, &before.director)),
                 to_rests: after.rests(),
             });
             record.cells = record.cells.and(cells);

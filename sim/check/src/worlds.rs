@@ -116,21 +116,21 @@ pub fn settings(size: Size) -> Vec<Setting> {
     let both = vec![Intent::Session, Intent::Upload];
     vec![
         Setting {
-            connections: if large { 4 } else { 3 },
-            clients: vec![Some(1), Some(2), None],
+            connections: 3,
+            clients: if large { vec![Some(1), Some(2), None] } else { vec![Some(1), None] },
             found: vec![Found::Fixture],
-            stalls: true,
-            shutdown: true,
+            stalls: large,
+            shutdown: large,
             ..Setting::nothing("seat", "who has the pod: preemption, forced closes, holds, shutdown", spectral())
         },
         Setting {
             connections: 2,
-            tracks: if large { 3 } else { 2 },
+            tracks: if large { 2 } else { 1 },
             intents: both.clone(),
-            clients: vec![Some(1), None],
-            modes: vec![Mode::Full, Mode::Instruments],
-            swaps: if large { 2 } else { 1 },
-            faults: vec![Fault::Compute],
+            clients: vec![Some(1)],
+            modes: if large { vec![Mode::Instruments] } else { vec![Mode::Full, Mode::Instruments] },
+            swaps: if large { 1 } else { 2 },
+            faults: if large { Vec::new() } else { vec![Fault::Compute] },
             ..Setting::nothing("seat × stems", "uploads, swaps that wait for stems, preemption in mid-rip", spectral())
         },
         Setting {
@@ -167,9 +167,11 @@ pub fn settings(size: Size) -> Vec<Setting> {
         },
         Setting {
             connections: 2,
-            tracks: if large { 3 } else { 2 },
+            tracks: if large { 2 } else { 1 },
             intents: both.clone(),
             clients: vec![Some(1), Some(2)],
+            shutdown: true,
+            stalls: true,
             faults: vec![Fault::Compute, Fault::Disk],
             ..Setting::nothing("wipe × rip", "lineages end in mid-rip, and the disk fails at every write", spectral())
         },
@@ -179,7 +181,7 @@ pub fn settings(size: Size) -> Vec<Setting> {
             intents: both,
             clients: vec![Some(1), Some(2)],
             modes: vec![Mode::Full, Mode::Instruments],
-            sends_source: true,
+            sends_source: large,
             swaps: 1,
             prompts: large,
             plays: true,
