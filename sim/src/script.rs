@@ -25,14 +25,15 @@ pub struct Script {
     pub without: Vec<Fault>,
     /// Clients that never come.
     pub absent: Vec<u8>,
-    /// Deeds that are not done; in order.
-    pub skipped: Vec<Deed>,
+    /// The only deeds that are done, in order; all of them where there is none.
+    pub only: Option<Vec<Deed>>,
 }
 
 impl Script {
     /// Whether the deed is done.
     pub(crate) fn does(&self, deed: Deed) -> bool {
-        !self.absent.contains(&deed.actor) && self.skipped.binary_search(&deed).is_err()
+        let done = self.only.as_ref().is_none_or(|only| only.binary_search(&deed).is_ok());
+        done && !self.absent.contains(&deed.actor)
     }
 
     /// Whether nothing is left out.
@@ -57,12 +58,14 @@ impl fmt::Display for Script {
                 list(self.absent.iter().map(u8::to_string).collect())
             )?;
         }
-        if !self.skipped.is_empty() {
-            write!(
-                formatter,
-                " --skip {}",
-                list(self.skipped.iter().map(ToString::to_string).collect())
-            )?;
+        if let Some(only) = &self.only {
+            let deeds: Vec<String> = only.iter().map(ToString::to_string).collect();
+            let deeds = if deeds.is_empty() {
+                "none".to_owned()
+            } else {
+                list(deeds)
+            };
+            write!(formatter, " --only {deeds}")?;
         }
         Ok(())
     }

@@ -91,21 +91,31 @@ impl Search {
             let mut smaller = script.clone();
             smaller.absent.push(client);
             smaller.absent.sort_unstable();
-            smaller.skipped.retain(|deed| deed.actor != client);
+            if let Some(only) = &mut smaller.only {
+                only.retain(|deed| deed.actor != client);
+            }
             self.take(script, smaller);
         }
     }
 
     /// Halves, quarters, … and in the end single deeds.
     fn drop_deeds(&mut self, script: &mut Script) {
-        let mut length = self.deeds(script).len().div_ceil(2);
+        if script.only.is_none() {
+            let mut only = self.deeds(script);
+            only.sort_unstable();
+            let only = Some(only);
+            self.take(script, Script { only, ..script.clone() });
+        }
+        let mut length = script.only.as_ref().map_or(0, |only| only.len().div_ceil(2));
         while length > 0 {
-            let deeds = self.deeds(script);
-            for some in deeds.chunks(length) {
-                let mut smaller = script.clone();
-                smaller.skipped.extend(some);
-                smaller.skipped.sort_unstable();
-                self.take(script, smaller);
+            let mut from = 0;
+            while let Some(only) = script.only.as_ref().filter(|only| from < only.len()) {
+                let (before, rest) = only.split_at(from);
+                let after = &rest[length.min(rest.len())..];
+                let only = Some([before, after].concat());
+                if !self.take(script, Script { only, ..script.clone() }) {
+                    from += length;
+                }
             }
             length = if length == 1 { 0 } else { length.div_ceil(2) };
         }

@@ -140,7 +140,7 @@ pub enum Tamper {
     Nondeterminism,
     /// A job's end is never told.
     LosesAJob,
-    /// The device keeps what is freed.
+    /// Workspaces are never given back.
     KeepsMemory,
     /// A close 4001 is told twice.
     SaysTwice,
@@ -400,7 +400,7 @@ impl World {
 
     fn take_on(&mut self, effect: &Effect) -> Result<(), Violation> {
         self.shadow.effect(&self.plan, effect).map_err(Violation::Safety)?;
-        if self.tamper == Some(Tamper::SaysTwice) {
+        if self.tamper == Some(Tamper::SaysTwice) && matches!(effect, Effect::Close { .. }) {
             self.shadow.effect(&self.plan, effect).map_err(Violation::Safety)?;
         }
         if self.tamper == Some(Tamper::Nondeterminism) {

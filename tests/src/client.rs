@@ -9,11 +9,23 @@ use anyhow::{Context, bail};
 use futures_util::{SinkExt, StreamExt};
 use greenroom_wire::{ErrorCode, Mirror, PcmFrame, ServerMessage, SliceHeader, UploadOk, http::HttpError, slice};
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
+use tokio::{io::AsyncWriteExt, net::TcpStream};
 use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream, connect_async_with_config,
-    tungstenite::{Message, client::IntoClientRequest, protocol::WebSocketConfig},
+    MaybeTlsStream, WebSocketStream, client_async_with_config, connect_async_with_config,
+    tungstenite::{
+        Message,
+        client::IntoClientRequest,
+        protocol::{
+            WebSocketConfig,
+            frame::{
+                FrameHeader,
+                coding::{Data, OpCode},
+            },
+        },
+    },
 };
+
+use crate::song;
 
 /// Patience of every wait: far more than anything should take, so that a slow machine does not fail a test.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -82,15 +94,30 @@ impl Client {
         for (name, value) in headers.iter().filter(|(name, _)| *name != "path") {
             request.headers_mut().insert(*name, value.parse()?);
         }
-        let limits = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
-        let (socket, _) = connect_async_with_config(request, Some(limits), true).await?;
-        Ok(Self {
+        let (socket, _) = connect_async_with_config(request, Some(no_limits()), true).await?;
+        Ok(Self::on(socket))
+    }
+
+    /// Becomes a client on a connection that is there already.
+    ///
+    /// # Errors
+    /// If the pod does not upgrade it.
+    pub async fn over(stream: TcpStream) -> anyhow::Result<Self> {
+        stream.set_nodelay(true)?;
+        let request = format!("ws://{}/ws", stream.peer_addr()?).into_client_request()?;
+        let stream = MaybeTlsStream::Plain(stream);
+        let (socket, _) = client_async_with_config(request, stream, Some(no_limits())).await?;
+        Ok(Self::on(socket))
+    }
+
+    fn on(socket: WebSocketStream<MaybeTlsStream<TcpStream>>) -> Self {
+        Self {
             socket,
             expected: VecDeque::new(),
             mirror: None,
             texts: Vec::new(),
             since: Instant::now(),
-        })
+        }
     }
 
     /// A whole session handshake that brings its audio.
@@ -118,6 +145,44 @@ impl Client {
         Ok(client)
     }
 
+    /// A live session to stand beside what a test does, and to be harmed by none of it.
+    ///
+    /// # Errors
+    /// If it does not get its seat.
+    pub async fn witness(address: &str) -> anyhow::Result<Self> {
+        let mut client = Self::session(address, &json!({ "client_id": "witness" }), &song(4.0)).await?;
+        client.ready().await?;
+        Ok(client)
+    }
+
+    /// Turns a knob, and waits until the turned knob is told and heard.
+    ///
+    /// # Errors
+    /// If the session has ended.
+    pub async fn still_plays(&mut self) -> anyhow::Result<()> {
+        // Another one each time: every turn waits for several texts.
+        let seed = self.texts.len();
+        self.text(&json!({ "type": "params", "raw": { "seed": seed, "denoise": 0.5 }, "playback_pos": 0.5 }))
+            .await?;
+        self.message(
+            "the turned knob",
+            |message| matches!(message, ServerMessage::ParamsUpdate { params } if params["seed"] == json!(seed as f64)),
+        )
+        .await?;
+        self.slice().await
+    }
+
+    /// Waits for a slice.
+    ///
+    /// # Errors
+    /// If the connection ends first.
+    pub async fn slice(&mut self) -> anyhow::Result<()> {
+        self.until("a slice", |incoming| {
+            matches!(incoming, Incoming::Slice(..)).then_some(())
+        })
+        .await
+    }
+
     /// Sends a JSON text.
     ///
     /// # Errors
@@ -142,12 +207,38 @@ impl Client {
         Ok(self.socket.send(Message::binary(bytes)).await?)
     }
 
+    /// Sends bytes that need be no frame at all.
+    ///
+    /// # Errors
+    /// If the socket is gone.
+    pub async fn raw_bytes(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
+        Ok(self.socket.get_mut().write_all(bytes).await?)
+    }
+
     /// Sends a PCM frame.
     ///
     /// # Errors
     /// If the socket is gone.
     pub async fn audio(&mut self, channels: u32, samples: &[f32]) -> anyhow::Result<()> {
         self.binary(PcmFrame::build(channels, samples)).await
+    }
+
+    /// Begins a binary frame that says it has so many bytes, and sends only these, the first of them. Nothing can follow them but its rest.
+    ///
+    /// # Errors
+    /// If the socket is gone.
+    pub async fn begin_frame(&mut self, bytes: u64, is_final: bool, first: &[u8]) -> anyhow::Result<()> {
+        let header = FrameHeader {
+            is_final,
+            opcode: OpCode::Data(Data::Binary),
+            // Masked with zeros, a payload stays as it is.
+            mask: Some([0; 4]),
+            ..FrameHeader::default()
+        };
+        let mut begun = Vec::new();
+        header.format(bytes, &mut begun)?;
+        begun.extend_from_slice(first);
+        Ok(self.socket.get_mut().write_all(&begun).await?)
     }
 
     /// The next thing that comes.
@@ -264,6 +355,14 @@ impl Client {
         .await
     }
 
+    /// Goes without a close frame: with a reset, or with the mere end of the stream.
+    pub fn vanish(self, reset: bool) {
+        if let (true, MaybeTlsStream::Plain(stream)) = (reset, self.socket.get_ref()) {
+            // One that is gone already needs no reset.
+            let _ = stream.set_zero_linger();
+        }
+    }
+
     /// Closes in good order.
     ///
     /// # Errors
@@ -273,6 +372,10 @@ impl Client {
         while !matches!(self.next().await?, Incoming::Closed(_)) {}
         Ok(())
     }
+}
+
+fn no_limits() -> WebSocketConfig {
+    WebSocketConfig::default().max_message_size(None).max_frame_size(None)
 }
 
 /// Uploads PCM over a socket, as the reference's clients do.

@@ -1,6 +1,7 @@
 //! The real program, in a directory of its own, on a free port.
 
 use std::{
+    ffi::OsString,
     io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -35,10 +36,21 @@ impl Program {
     /// # Errors
     /// If it does not start; with its log.
     pub fn start_in(data: TempDir, options: &[&str]) -> anyhow::Result<Self> {
-        let mut child = Command::new(binary()?)
+        Self::start_under(&[], data, options)
+    }
+
+    /// Likewise, by way of another program that takes a command line, such as `setpriv`, and becomes what it says: the process must stay
+    /// the same. That program finds the data directory in `GREENROOM_DATA_DIR`.
+    ///
+    /// # Errors
+    /// If it does not start; with its exit code and its log.
+    pub fn start_under(way: &[&str], data: TempDir, options: &[&str]) -> anyhow::Result<Self> {
+        let line: Vec<OsString> = way.iter().map(OsString::from).chain([binary()?.into()]).collect();
+        let mut child = Command::new(&line[0])
+            .args(&line[1..])
             .arg("serve")
+            .env("GREENROOM_DATA_DIR", data.path())
             .args(with_default("--port", "0", options))
-            .args(with_default("--data-dir", &data.path().to_string_lossy(), options))
             .args(options)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -103,6 +115,12 @@ impl Program {
         self.data.path()
     }
 
+    /// Where it keeps tracks, as it sees it: it may have mounted something there.
+    #[must_use]
+    pub fn data_inside(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root{}", self.child.id(), self.data().display()))
+    }
+
     /// Everything that it logged so far.
     #[must_use]
     pub fn log(&self) -> String {
@@ -148,8 +166,40 @@ impl Program {
     /// Largest resident memory so far, in megabytes.
     #[must_use]
     pub fn peak_rss_mb(&self) -> f64 {
+        self.status_mb("VmHWM:")
+    }
+
+    /// Resident memory now, in megabytes.
+    #[must_use]
+    pub fn rss_mb(&self) -> f64 {
+        self.status_mb("VmRSS:")
+    }
+
+    /// Files and sockets that it has open: a path, or a kind and a number.
+    ///
+    /// # Errors
+    /// If it has ended.
+    pub fn open_files(&self) -> anyhow::Result<Vec<PathBuf>> {
+        let directory = format!("/proc/{}/fd", self.child.id());
+        let entries = std::fs::read_dir(directory).context("the pod has ended")?;
+        // One that is closed while it is looked at is not open.
+        Ok(entries
+            .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
+            .collect())
+    }
+
+    /// Its threads.
+    ///
+    /// # Errors
+    /// If it has ended.
+    pub fn threads(&self) -> anyhow::Result<usize> {
+        let directory = format!("/proc/{}/task", self.child.id());
+        Ok(std::fs::read_dir(directory).context("the pod has ended")?.count())
+    }
+
+    fn status_mb(&self, key: &str) -> f64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let line = status.lines().find_map(|line| line.strip_prefix(key));
         let kilobytes = line.and_then(|line| line.trim().trim_end_matches(" kB").trim().parse::<f64>().ok());
         kilobytes.unwrap_or(f64::NAN) / 1024.0
     }

@@ -6,11 +6,9 @@
     reason = "a test stops where something is not as it must be"
 )]
 
-use greenroom_tests::{Client, Program, song, upload, weights_are_there};
+use greenroom_tests::{Client, GENERATORS, Program, song, upload, weights_are_there};
 use greenroom_wire::{ErrorCode, ServerMessage, StemState};
 use serde_json::json;
-
-const GENERATORS: [&[&str]; 2] = [&[], &["--generator", "weighted"]];
 
 fn swap(name: &str, mode: Option<&str>) -> serde_json::Value {
     let mut swap = json!({ "type": "swap_source", "use_server_source": true, "fixture_name": name });
@@ -134,13 +132,16 @@ async fn three_uploads_in_a_row_while_a_rip_runs_each_get_their_stems_late_and_o
     assert!(weights_are_there(), "run `greenroom models fetch`");
     for options in GENERATORS {
         let program = Program::start(options).unwrap();
-        let mut session = Client::session(program.address(), &json!({ "client_id": "me" }), &song(2.0))
-            .await
-            .unwrap();
+        let config = json!({ "client_id": "me", "wants": ["stem_progress"] });
+        let mut session = Client::session(program.address(), &config, &song(2.0)).await.unwrap();
         session.ready().await.unwrap();
-        for name in ["a.wav", "b.wav", "c.wav"] {
-            let track = upload(program.address(), name, &song(15.0)).await.unwrap().unwrap();
+        for (name, seconds) in [("a.wav", 40.0), ("b.wav", 15.0), ("c.wav", 15.0)] {
+            let track = upload(program.address(), name, &song(seconds)).await.unwrap().unwrap();
             assert!(track.stems_pending);
+            if name == "a.wav" {
+                let begun = |message: &ServerMessage| matches!(message, ServerMessage::StemProgress { fixture_name, state: StemState::Ripping, .. } if fixture_name == name);
+                session.message("a rip under way", begun).await.unwrap();
+            }
         }
         let pushes = |session: &Client, wanted: &str| {
             let of = |message: &&ServerMessage| matches!(message, ServerMessage::StemAssets { fixture_name, source_mode, .. } if fixture_name == wanted && source_mode.is_empty());

@@ -28,23 +28,38 @@ pub(crate) struct Arguments {
     /// Clients that never come
     #[arg(long, value_delimiter = ',', value_name = "CLIENT")]
     absent: Vec<u8>,
-    /// Deeds to leave out: CLIENT:NUMBER, or w:NUMBER of what nobody asked for
+    /// The only deeds to be done: CLIENT:NUMBER, or w:NUMBER of what nobody asked for; `none` for none at all
     #[arg(long, value_delimiter = ',', value_name = "DEED")]
-    skip: Vec<Deed>,
+    only: Option<Vec<String>>,
     /// Break the world on purpose, to see that it is noticed
     #[arg(long)]
     tamper: Option<Tamper>,
 }
 
+fn script(arguments: &Arguments) -> Result<Script, String> {
+    let deeds = |words: &Vec<String>| {
+        let words = words.iter().filter(|word| *word != "none");
+        let mut deeds = words.map(|word| word.parse()).collect::<Result<Vec<Deed>, String>>()?;
+        deeds.sort_unstable();
+        Ok::<_, String>(deeds)
+    };
+    Ok(Script {
+        without: arguments.without.clone(),
+        absent: arguments.absent.clone(),
+        only: arguments.only.as_ref().map(deeds).transpose()?,
+    })
+}
+
 /// Lives the seed through once and tells all about it.
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     hush_panics();
-    let mut script = Script {
-        without: arguments.without.clone(),
-        absent: arguments.absent.clone(),
-        skipped: arguments.skip.clone(),
+    let script = match script(arguments) {
+        Ok(script) => script,
+        Err(wrong) => {
+            println!("{wrong}");
+            return ExitCode::from(2);
+        }
     };
-    script.skipped.sort_unstable();
     let mut world = World::of(arguments.seed, &script).recorded(Record::of_everything());
     if let Some(tamper) = arguments.tamper {
         world = world.tampered(tamper);

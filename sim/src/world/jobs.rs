@@ -2,6 +2,8 @@
 
 use greenroom_director::{ConnectionId, Event, Failure, JobId, Outcome, Span, Task, TrackId, Urgency};
 
+use crate::device::work_of;
+
 use super::{Chance, Fault, Faults, GATE, JOBS, Mark, Tamper, Thing, Violation, World};
 /// After the healing.
 static NO_FAULTS: Faults = Faults::none();
@@ -106,7 +108,7 @@ impl World {
         let late = self.strikes(&mut chance, Fault::LateFrees);
         self.device.delay_frees(late);
         let faults = if self.healing { &NO_FAULTS } else { &self.faults };
-        if self.tamper != Some(Tamper::KeepsMemory) {
+        if self.tamper != Some(Tamper::KeepsMemory) || work_of(task).is_none() {
             outcome = self
                 .device
                 .end((job, task), outcome, &mut chance, faults, &mut self.marks);

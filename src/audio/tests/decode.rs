@@ -278,6 +278,23 @@ fn length_limits_refuse_or_trim() {
     let error = decode(&file, &limits).unwrap_err();
     assert!(matches!(error, DecodeError::TooLong { .. }), "{error:?}");
     assert_eq!(error.code(), "too_long");
+    // Exactly the limit is not more than it, however the lengths of the packets add up.
+    for seconds in [5_u32, 10, 30] {
+        for rate in [8_000, 11_025, 44_100, 48_000] {
+            let mut exact = Vec::new();
+            write_wav(
+                &sine(rate, 1, f64::from(seconds), 440.0, 0.5),
+                WavFormat::Pcm16 { dither: false },
+                &mut exact,
+            )
+            .unwrap();
+            let limits = DecodeLimits {
+                decoded_seconds_max: f64::from(seconds),
+                ..DecodeLimits::default()
+            };
+            assert!(decode(&exact, &limits).is_ok(), "{seconds} s at {rate} Hz");
+        }
+    }
     for (name, bytes) in [
         ("wav", file.as_slice()),
         ("mp3", fixture!("tone.mp3")),

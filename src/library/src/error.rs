@@ -140,7 +140,10 @@ pub enum LibraryError {
 pub(crate) fn while_doing(doing: impl Into<String>) -> impl FnOnce(io::Error) -> LibraryError {
     let doing = doing.into();
     move |source| match source.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => LibraryError::DiskFull { doing },
+        // Where no file may grow so large (a limit of the process, or of an old file system) there is no room for it either.
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+            LibraryError::DiskFull { doing }
+        }
         io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => LibraryError::ReadOnly { doing },
         _ => LibraryError::Io { doing, source },
     }

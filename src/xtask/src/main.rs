@@ -32,6 +32,7 @@ Needs Rust, Node.js 20 or later with npm, and Python 3 with pip; everything else
   cargo xtask test --quick                       without the end-to-end and browser tests
   cargo xtask test --keep-going                  everything that CI checks, all failures in one run
   cargo xtask bench pod --json                   every bar of the pod; the last line is JSON
+  cargo xtask storm                              10,000 clients in storms of 50, garbage among them
   cargo xtask types                              after a change to a type of the wire";
 
 #[derive(Debug, Subcommand)]
@@ -55,6 +56,21 @@ enum Command {
     Bench {
         #[command(subcommand)]
         what: Bench,
+    },
+    /// Storms of clients and garbage against the real program, with a simulated device behind; fails where a bar is not met
+    Storm {
+        /// Clients that come, all in all
+        #[arg(long, default_value_t = 10_000)]
+        reconnects: u64,
+        /// Clients of one wave
+        #[arg(long, default_value_t = 50)]
+        storm: usize,
+        /// Seed of every choice: the same seed tells the same storm
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Print only the line of JSON (what set-up prints goes before it)
+        #[arg(long)]
+        json: bool,
     },
     /// Write the client's types, constants and knob table (web/src/generated/wire.ts) from the Rust ones
     Types {
@@ -87,6 +103,12 @@ fn main() -> anyhow::Result<()> {
         Command::Bench {
             what: Bench::Pod { json, runs, seconds },
         } => bench_pod(json, runs, seconds),
+        Command::Storm {
+            reconnects,
+            storm,
+            seed,
+            json,
+        } => storm_of(reconnects, storm, seed, json),
         Command::Types { check } => types(check),
     }
 }
@@ -126,6 +148,24 @@ fn bench_pod(json: bool, runs: u32, seconds: u64) -> anyhow::Result<()> {
     }
     let bench = programs.join("greenroom-bench-pod");
     Err(shell::become_program(&bench, &arguments))
+}
+
+fn storm_of(reconnects: u64, clients: usize, seed: u64, json: bool) -> anyhow::Result<()> {
+    shell::say("building the program, with the simulated stage, and its storm");
+    let packages = "--package greenroom --package greenroom-tests --features greenroom/simulated-stage";
+    let arguments: Vec<&str> = ["build", "--quiet", "--release"]
+        .into_iter()
+        .chain(packages.split(' '))
+        .collect();
+    shell::run("cargo", &arguments)?;
+    let programs = shell::root()?.join("target/release");
+    fetch_weights(&programs.join("greenroom"))?;
+    let (reconnects, clients, seed) = (reconnects.to_string(), clients.to_string(), seed.to_string());
+    let mut arguments = vec!["--reconnects", &reconnects, "--storm", &clients, "--seed", &seed];
+    if json {
+        arguments.push("--json");
+    }
+    Err(shell::become_program(&programs.join("greenroom-storm"), &arguments))
 }
 
 fn types(check: bool) -> anyhow::Result<()> {

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::Context;
 use greenroom_audio::{Pcm, WavFormat};
-use greenroom_tests::{Client, Incoming, Program, post_track, song, upload};
+use greenroom_tests::{Client, Incoming, Program, WITHOUT_STEMS, encoded, post_track, song, upload};
 use greenroom_wire::{ServerMessage, StemState, http::TrackState};
 use serde_json::{Map, Value, json};
 
@@ -105,28 +105,8 @@ pub(crate) async fn uploads(figures: &mut Figures, runs: usize) -> anyhow::Resul
 /// The same music as mp3, by POST; a pod without weights, so that no rip of an earlier run is under way.
 pub(crate) fn compressed(figures: &mut Figures, runs: usize) -> anyhow::Result<()> {
     figures.say("compressed uploads");
-    let folder = tempfile::TempDir::new()?;
-    let (wav, mp3) = (folder.path().join("song.wav"), folder.path().join("song.mp3"));
-    let mut bytes = Vec::new();
-    greenroom_audio::write_wav(
-        &Pcm::new(48_000, 2, song(120.0)),
-        WavFormat::Pcm16 { dither: true },
-        &mut bytes,
-    )?;
-    std::fs::write(&wav, bytes)?;
-    let made = Command::new("ffmpeg")
-        .args(["-loglevel", "error", "-y", "-i"])
-        .arg(&wav)
-        .args(["-b:a", "192k"])
-        .arg(&mp3)
-        .status();
-    anyhow::ensure!(
-        made.is_ok_and(|status| status.success()),
-        "ffmpeg is needed to make an mp3: install it"
-    );
-    let mp3 = std::fs::read(mp3)?;
-    let models = folder.path().to_string_lossy().into_owned();
-    let program = Program::start(&["--models-dir", &models, "--tracks-max", "200"])?;
+    let mp3 = encoded("mp3", &song(120.0))?;
+    let program = Program::start(&[&WITHOUT_STEMS[..], &["--tracks-max", "200"]].concat())?;
     let url = format!("http://{}", program.address());
     for run in 0..=runs {
         let sent = Instant::now();

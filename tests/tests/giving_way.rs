@@ -1,0 +1,108 @@
+//! Stems are the same bytes on disk however often the rip gave way, with whichever generator the separator shared the device.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test stops where something is not as it must be"
+)]
+
+use std::{fs, path::PathBuf};
+
+use greenroom_tests::{Client, GENERATORS, Program, song, upload, weights_are_there};
+use greenroom_wire::ServerMessage;
+use serde_json::{Value, json};
+
+const TRACK: &str = "track.wav";
+const SECONDS: f32 = 60.0;
+
+/// Turns of rips that ended because somebody else was to have the device.
+fn gave_way(program: &Program) -> u32 {
+    let metrics = ureq::get(program.url("/metrics"))
+        .call()
+        .unwrap()
+        .body_mut()
+        .read_to_string()
+        .unwrap();
+    let turns = metrics
+        .lines()
+        .filter(|line| line.contains("jobs_ended_total") && line.contains(r#"task="rip""#) && line.contains("yielded"));
+    turns
+        .map(|line| line.rsplit(' ').next().unwrap().parse::<u32>().unwrap())
+        .sum()
+}
+
+/// Interactive work in mid-rip: another source, sent along, that plays at once.
+async fn swap(session: &mut Client) {
+    session
+        .text(&json!({ "type": "swap_source", "fixture_name": "between.wav", "stem_source_mode": "full" }))
+        .await
+        .unwrap();
+    session.audio(2, &song(2.0)).await.unwrap();
+    session.ready().await.unwrap();
+}
+
+/// The folder of the track, by its manifest.
+fn folder(program: &Program) -> PathBuf {
+    let folders = fs::read_dir(program.data().join("tracks")).unwrap();
+    let mut folders = folders.map(|entry| entry.unwrap().path());
+    let is_it = |folder: &PathBuf| {
+        let manifest: Value = serde_json::from_slice(&fs::read(folder.join("track.json")).unwrap()).unwrap();
+        manifest["name"] == TRACK
+    };
+    folders.find(is_it).unwrap()
+}
+
+/// The stems' files after a rip that was asked so often to give way; and how often it did.
+async fn stems_after(options: &[&str], asked: u32) -> ([Vec<u8>; 2], u32) {
+    let program = Program::start(options).unwrap();
+    let config = json!({ "client_id": "me", "wants": ["stem_progress"] });
+    let mut session = Client::session(program.address(), &config, &song(2.0)).await.unwrap();
+    // The session's own stems first: only one rip is counted.
+    session
+        .message("its own stems", |message| {
+            matches!(message, ServerMessage::StemAssets { .. })
+        })
+        .await
+        .unwrap();
+    let before = gave_way(&program);
+    upload(program.address(), TRACK, &song(SECONDS)).await.unwrap().unwrap();
+    let are_its_stems = |message: &ServerMessage| matches!(message, ServerMessage::StemAssets { fixture_name, .. } if fixture_name == TRACK);
+    // Not every swap finds the rip at work: one may come between two of its turns.
+    while gave_way(&program) - before < asked {
+        assert!(!session.texts.iter().any(are_its_stems), "the rip was over too soon");
+        swap(&mut session).await;
+    }
+    session.message("the stems", are_its_stems).await.unwrap();
+    let gave_way = gave_way(&program) - before;
+    let stems = folder(&program).join("stems");
+    let files = ["vocals.wav", "instruments.wav"].map(|name| fs::read(stems.join(name)).unwrap());
+    assert_eq!(program.errors(), Vec::<String>::new());
+    (files, gave_way)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stems_are_the_same_bytes_whether_the_rip_gave_way_never_once_or_seven_times() {
+    assert!(weights_are_there(), "run `greenroom models fetch`");
+    let (expected, never) = stems_after(&[], 0).await;
+    assert_eq!(never, 0);
+    assert!(
+        expected
+            .iter()
+            .all(|file| file.len() > (SECONDS * 48_000.0) as usize * 8),
+        "whole stems"
+    );
+    for options in GENERATORS {
+        for asked in [1, 7] {
+            let (stems, gave_way) = stems_after(options, asked).await;
+            assert!(
+                gave_way >= asked,
+                "{options:?}: it was asked {asked} times and gave way {gave_way} times"
+            );
+            // No message of a hundred megabytes.
+            assert!(
+                stems == expected,
+                "{options:?}: the stems differ after giving way {gave_way} times"
+            );
+        }
+    }
+}
