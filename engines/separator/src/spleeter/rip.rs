@@ -105,11 +105,11 @@ impl SpleeterRip {
         let tails = (0..usize::from(self.track.channels()))
             .into_par_iter()
             .map(|channel| {
-                let Some(singing) = block.singing(channel) else {
+                let Some(mut singing) = block.singing(channel) else {
                     let batch = self.batches_done;
                     return Err(Interruption::Failed(SeparateError::NotFinite { batch }));
                 };
-                let sound = self.core.fourier.synthesise(&singing, cancel)?;
+                let sound = self.core.fourier.synthesise(&mut singing, cancel)?;
                 Ok(self.longer_tail(channel, &frames, &sound))
             })
             .collect::<Result<Vec<_>, Interruption>>()?;
