@@ -29,7 +29,9 @@ const BAD_INPUT: &str = "tests/tests/bad_input.rs";
 const OWNERSHIP: &str = "tests/tests/ownership.rs";
 const WEDGED: &str = "tests/tests/wedged_incumbent.rs";
 const FULL: &str = "src/library/tests/failing_disk.rs";
-const LOOM: &str = "src/sync/tests/loom.rs";
+const GATE: &str = "src/sync/tests/models/gate.rs";
+const MAILBOX: &str = "src/sync/tests/models/mailbox.rs";
+const HEARTBEAT: &str = "src/sync/tests/models/heartbeat.rs";
 const JOB: &str = "src/server/src/pod/job.rs";
 
 macro_rules! lines {
@@ -85,7 +87,7 @@ lines! {
     17 "freed memory is not back when the next load starts" [LateFrees] [FreedLate]
         [CONFORMANCE::memory_that_is_freed_late_is_not_given_twice];
     18 "freeing races kernels in flight" [JobSlow Vanishes] [ClosedMidTick]
-        [LOOM::a_closing_is_drained_exactly_once_and_never_while_a_tick_runs];
+        [GATE::a_closing_is_drained_exactly_once_and_nothing_runs_after];
     19 "a null context without an error is cached" [NullContext] [NullContext]
         [STAGE::a_null_context_is_seen_once_and_the_next_one_is_good];
     20 "evict-old-then-load-new fails in between" [AllocationFails] [EvictedThenFailed]
@@ -129,9 +131,9 @@ lines! {
         [ShutdownInCreation ShutdownInMidRip ShutdownWhileLive ShutdownTwice]
         [SCENARIOS::a_lost_device_ends_the_pod_with_75_and_a_shutdown_with_0];
     37 "a panic in a worker; channels full or closed" [ComputeFails] [WorkerFails]
-        [JOB::a_panic_is_a_failure_told_once, LOOM::a_mailbox_loses_nothing_and_tells_full_from_closed];
+        [JOB::a_panic_is_a_failure_told_once, MAILBOX::it_loses_nothing_keeps_the_order_and_tells_full_from_closed];
     38 "health stays green while something is wedged" [JobHangs] [DeadlineOnly]
-        [SCENARIOS::a_job_that_hangs_is_cancelled_and_then_the_device_counts_as_lost, LOOM::a_heartbeat_never_goes_back];
+        [SCENARIOS::a_job_that_hangs_is_cancelled_and_then_the_device_counts_as_lost, HEARTBEAT::it_never_goes_back_whoever_beats];
 }
 
 /// The table of the docs: line, what brings it about, what proves that it happened, tests.
