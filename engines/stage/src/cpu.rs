@@ -2,12 +2,13 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, PoisonError},
 };
 
 use crate::{
     error::StageError,
     model::{MemoryModel, Reading},
+    platform::{Mutex, MutexGuard},
     stage::{Stage, Tenant, Workspace},
 };
 

@@ -9,6 +9,7 @@ pub mod conformance;
 mod cpu;
 mod error;
 mod model;
+mod platform;
 mod simulated;
 mod slot;
 mod stage;

@@ -2,8 +2,10 @@
 
 use std::{
     ops::Deref,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, PoisonError},
 };
+
+use crate::platform::Mutex;
 
 /// The group is parked, so its modules do not exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
