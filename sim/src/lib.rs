@@ -3,6 +3,8 @@
 //! director in it is the production one, never a copy.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "canary")]
+pub mod canary;
 mod chance;
 mod clients;
 mod device;

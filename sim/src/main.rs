@@ -18,7 +18,8 @@ struct Cli {
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 all is well · 10 something panicked · 11 safety · 12 liveness · 13 a leak · 14 two lives of a seed differ
-            15 a campaign of 2000 seeds or more missed a mark, a legal cell or a line of the field failures · 2 wrong arguments";
+            15 a campaign of 2000 seeds or more missed a mark, a legal cell or a line of the field failures, or a layer a seeded bug
+            16 a state of a small world is wrong · 17 a world was not walked to its end · 2 wrong arguments";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -28,6 +29,10 @@ enum Command {
     Replay(cli::replay::Arguments),
     /// How many events and histories a core lives through in a second
     Bench(cli::swarm::BenchArguments),
+    /// Walk small worlds to their end: every state that can be reached
+    Check(cli::check::Arguments),
+    /// Switch seeded bugs on, and see that each layer of the proof notices them
+    Canary(cli::canary::Arguments),
     /// Print how each line of the field failures is covered, as a table for the docs
     Faults,
 }
@@ -37,6 +42,8 @@ fn main() -> ExitCode {
         Command::Swarm(arguments) => cli::swarm::run(&arguments),
         Command::Replay(arguments) => cli::replay::run(&arguments),
         Command::Bench(arguments) => cli::swarm::bench(&arguments),
+        Command::Check(arguments) => cli::check::run(&arguments),
+        Command::Canary(arguments) => cli::canary::run(&arguments),
         Command::Faults => {
             println!("{}", greenroom_sim::field::table());
             ExitCode::SUCCESS

@@ -431,6 +431,9 @@ impl State {
         {
             self.onlooker.ended(task, outcome);
         }
+        if let Event::GateDrained { closing } = event {
+            self.onlooker.drained(closing);
+        }
         self.director.handle(now, event, &mut effects);
         for effect in effects.drain() {
             self.onlooker.saw(&setting.plan, &mut before, &effect)?;

@@ -2,6 +2,8 @@
 //!
 //! Everything it remembers follows from the director's state as long as nothing is wrong, so it adds no states.
 
+use std::hash::{Hash, Hasher};
+
 use greenroom_director::{
     Close, ConnectionId, Director, Effect, Event, Group, Outcome, Phase, Plan, Policy, Stand, StemsAtHand, Task,
     TrackId, Uploads, Work,
@@ -13,6 +15,24 @@ pub(super) struct Onlooker {
     on_device: [bool; 5],
     resident: [bool; 5],
     stream_open: bool,
+    /// The closing that the live thread has not left the gate for yet.
+    draining: Option<Draining>,
+}
+
+/// Every closing is as good as another.
+#[derive(Clone, Copy, Debug)]
+struct Draining(u64);
+
+impl PartialEq for Draining {
+    fn eq(&self, _other: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Draining {}
+
+impl Hash for Draining {
+    fn hash<H: Hasher>(&self, _hasher: &mut H) {}
 }
 
 /// What held before an event.
@@ -146,9 +166,12 @@ impl Onlooker {
                 before.doomed.push(*track);
                 Ok(())
             }
+            Effect::GateClose { closing, .. } => {
+                self.draining = Some(Draining(*closing));
+                Ok(())
+            }
             Effect::ForceClose { .. }
             | Effect::Cancel { .. }
-            | Effect::GateClose { .. }
             | Effect::PlacementChanged { .. }
             | Effect::Exit { .. } => Ok(()),
         }
@@ -161,6 +184,9 @@ impl Onlooker {
             Task::OpenStream { track, .. } | Task::SwapSource { track, .. } => (Some(Work::OpenStream), Some(track)),
             Task::EncodePrompt { .. } => (Some(Work::EncodePrompt), None),
             Task::Save { track } | Task::SaveStems { track } => (None, Some(track)),
+            Task::Park { group } if self.draining.is_some() && plan.need(Work::Play).groups.has(group) => {
+                return Err(format!("{} is parked and a tick may still run on it", group.name()));
+            }
             Task::Wipe { .. } | Task::CloseStream { .. } | Task::Park { .. } => (None, None),
             Task::Restore { group } => {
                 self.on_device[group as usize] = true;
@@ -218,6 +244,11 @@ impl Onlooker {
             Task::CloseStream { .. } => self.stream_open = false,
             _ => {}
         }
+    }
+
+    /// The live thread has left the gate.
+    pub(super) fn drained(&mut self, closing: u64) {
+        self.draining = self.draining.filter(|draining| draining.0 != closing);
     }
 
     /// Whether the director sees the device as it is.

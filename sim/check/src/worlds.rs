@@ -109,30 +109,12 @@ impl Setting {
     }
 }
 
-/// The worlds, in the order of their size.
+/// The worlds, smaller ones first.
 #[must_use]
 pub fn settings(size: Size) -> Vec<Setting> {
     let large = size == Size::Large;
     let both = vec![Intent::Session, Intent::Upload];
     vec![
-        Setting {
-            connections: 3,
-            clients: if large { vec![Some(1), Some(2), None] } else { vec![Some(1), None] },
-            found: vec![Found::Fixture],
-            stalls: large,
-            shutdown: large,
-            ..Setting::nothing("seat", "who has the pod: preemption, forced closes, holds, shutdown", spectral())
-        },
-        Setting {
-            connections: 2,
-            tracks: if large { 2 } else { 1 },
-            intents: both.clone(),
-            clients: vec![Some(1)],
-            modes: if large { vec![Mode::Instruments] } else { vec![Mode::Full, Mode::Instruments] },
-            swaps: if large { 1 } else { 2 },
-            faults: if large { Vec::new() } else { vec![Fault::Compute] },
-            ..Setting::nothing("seat × stems", "uploads, swaps that wait for stems, preemption in mid-rip", spectral())
-        },
         Setting {
             connections: 1,
             clients: vec![Some(1)],
@@ -150,6 +132,16 @@ pub fn settings(size: Size) -> Vec<Setting> {
                 "groups come and go under ticks, prompts, swaps and a rip, and moves fail",
                 weighted(Policy::Always, 60),
             )
+        },
+        Setting {
+            connections: 2,
+            tracks: if large { 2 } else { 1 },
+            intents: both.clone(),
+            clients: vec![Some(1)],
+            modes: if large { vec![Mode::Instruments] } else { vec![Mode::Full, Mode::Instruments] },
+            swaps: if large { 1 } else { 2 },
+            faults: if large { Vec::new() } else { vec![Fault::Compute] },
+            ..Setting::nothing("seat × stems", "uploads, swaps that wait for stems, preemption in mid-rip", spectral())
         },
         Setting {
             connections: 1,
@@ -193,6 +185,14 @@ pub fn settings(size: Size) -> Vec<Setting> {
                 "all rooms together, as small as they get",
                 one_group(),
             )
+        },
+        Setting {
+            connections: 3,
+            clients: if large { vec![Some(1), Some(2), None] } else { vec![Some(1), None] },
+            found: vec![Found::Fixture],
+            stalls: large,
+            shutdown: large,
+            ..Setting::nothing("seat", "who has the pod: preemption, forced closes, holds, shutdown", spectral())
         },
     ]
 }

@@ -1,5 +1,7 @@
 //! What each command does.
 
+pub(crate) mod canary;
+pub(crate) mod check;
 pub(crate) mod replay;
 pub(crate) mod swarm;
 
@@ -7,6 +9,11 @@ use greenroom_sim::{Outcome, Violation};
 
 /// A campaign that missed something it had to meet.
 pub(crate) const BLIND: u8 = 15;
+
+/// A state of a small world is wrong.
+pub(crate) const VIOLATED: u8 = 16;
+/// A small world was not walked to its end.
+pub(crate) const INCOMPLETE: u8 = 17;
 
 /// The exit code of what came of a seed.
 pub(crate) const fn code(outcome: &Outcome) -> u8 {

@@ -53,7 +53,7 @@ pub(crate) struct BenchArguments {
     json: bool,
 }
 
-fn cores() -> usize {
+pub(super) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 

@@ -2,6 +2,7 @@
 
 use crate::{
     alarms::Alarm,
+    canary::Bug,
     director::Director,
     effect::{Close, Effect, Effects},
     event::{Failure, Intent, Source},
@@ -136,6 +137,10 @@ impl Director {
         self.alarms
             .set(Alarm::Body(connection), self.now + self.plan.times.body);
         effects.push(Effect::Proceed { connection });
+        let incumbent = self.incumbent.as_ref().map(|incumbent| incumbent.connection);
+        if let Some(incumbent) = incumbent.filter(|_| intent == Intent::Session && Bug::PreemptedTooEarly.is_active()) {
+            self.leave(incumbent, Cause::Closed(Close::Preempted), effects);
+        }
     }
 
     /// Whether so many bytes may be sent now.

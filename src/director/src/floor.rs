@@ -2,6 +2,7 @@
 
 use crate::{
     alarms::Alarm,
+    canary::Bug,
     director::Director,
     effect::{Effect, Effects, Phase, Task},
     event::{Failure, Outcome},
@@ -195,7 +196,7 @@ impl Director {
 
     pub(crate) fn gate_drained(&mut self, closing: u64) {
         match std::mem::replace(&mut self.gate, Gate::Closed) {
-            Gate::Closing { number, leases } if number == closing => {
+            Gate::Closing { number, leases } if number == closing || Bug::StaleGenerationAccepted.is_active() => {
                 self.give_back(leases);
                 self.ledger.workspace -= self.plan.need(Work::Play).workspace_bytes;
                 self.alarms.clear(Alarm::Drain);
@@ -210,7 +211,7 @@ impl Director {
     /// The stage changes hands; but a rip that has not begun yet, because groups are still on their way, keeps its turn: otherwise slow
     /// moves would eat up every turn and the rip would never get on.
     pub(crate) fn turn_over(&mut self) {
-        if self.turn == Turn::Live || self.running_rip().is_some() {
+        if self.turn == Turn::Live || self.running_rip().is_some() || Bug::TurnsEatenByMoves.is_active() {
             self.turn = self.turn.other();
         }
     }
@@ -278,11 +279,15 @@ impl Director {
     fn make_room(&mut self, effects: &mut Effects) -> bool {
         let idle = Group::EAGER
             .into_iter()
-            .find(|group| self.placement(*group).is_resident() && self.placement(*group).leases() == 0);
+            .find(|group| {
+                let leased = self.placement(*group).leases() > 0 && !Bug::LeaseIgnored.is_active();
+                self.placement(*group).is_resident() && !leased
+            });
         if let Some(group) = idle {
             return self.park(group, effects);
         }
         let clear = Group::EAGER.into_iter().all(|group| self.placement(group).is_parked());
+        let clear = clear || Bug::OverlapAdmitted.is_active();
         clear && self.placement(Group::Separator).is_parked() && self.attach_separator(effects)
     }
 
@@ -432,6 +437,9 @@ impl Director {
         });
         self.strikes[index] = if done { 0 } else { self.strikes[index].saturating_add(1) };
         let phase = if done { Phase::Resident } else { Phase::Parked };
+        if pass.is_some() && Bug::LedgerLeak.is_active() {
+            self.ledger.resident += self.plan.weights(group);
+        }
         self.leave_device(group, pass);
         effects.push(Effect::PlacementChanged { group, phase });
     }

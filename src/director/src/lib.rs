@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod alarms;
+mod canary;
 #[cfg(feature = "checking")]
 mod checking;
 mod connections;
@@ -36,6 +37,8 @@ mod stems;
 mod track;
 mod tracks;
 
+#[cfg(feature = "canary")]
+pub use canary::Bug;
 #[cfg(feature = "checking")]
 pub use checking::{LiveView, Stand, TrackView};
 pub use director::{Counters, Director};

@@ -1,6 +1,6 @@
 //! The stems of a track.
 
-use crate::{event::Failure, fork::fork_fields, ids::JobId, machine::machine};
+use crate::{canary::Bug, event::Failure, fork::fork_fields, ids::JobId, machine::machine};
 
 /// How far a rip is. It outlives its turns on the device: what was done stays done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -90,6 +90,7 @@ impl Stems {
     /// Whether the separator has something to do here.
     pub(crate) fn wants_rip(&self) -> bool {
         matches!(self, Self::Queued(_) | Self::Ripping(_))
+            || (Bug::DoubleRip.is_active() && matches!(self, Self::Saving(_)))
     }
 
     /// Whether they are owed and not there yet.
