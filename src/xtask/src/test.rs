@@ -6,6 +6,9 @@ use anyhow::bail;
 
 use crate::{packages, shell, web};
 
+/// What tests on sockets need of the program: a stage that fails on purpose.
+const STAGE: &str = "greenroom/simulated-stage";
+
 type Step = (&'static str, fn() -> anyhow::Result<()>);
 
 /// What came of one step.
@@ -40,7 +43,10 @@ fn steps(quick: bool, keep_going: bool) -> Vec<Step> {
         ("page: packages, types, unit tests, build", page),
         ("lints", lints),
         ("the program", || {
-            shell::run("cargo", &["build", "--quiet", "--package", "greenroom"])
+            shell::run(
+                "cargo",
+                &["build", "--quiet", "--package", "greenroom", "--features", STAGE],
+            )
         }),
     ];
     if quick {
@@ -57,6 +63,12 @@ fn steps(quick: bool, keep_going: bool) -> Vec<Step> {
     }));
     steps.push(("the separator's weights", fetch_weights));
     steps.push(("browser", browser));
+    steps.push(("every schedule of the primitives and two small pods (loom)", || {
+        schedules("loom", &["greenroom-sync", "greenroom-schedules"])
+    }));
+    steps.push(("many schedules of a whole pod (shuttle)", || {
+        schedules("shuttle", &["greenroom-schedules"])
+    }));
     // Last, so that its own summaries end the output.
     let tests: fn() -> _ = if keep_going {
         || tests(&["--no-fail-fast"])
@@ -102,11 +114,24 @@ fn page() -> anyhow::Result<()> {
 }
 
 fn tests(extra: &[&str]) -> anyhow::Result<()> {
-    let arguments: Vec<&str> = ["test", "--quiet", "--workspace"]
+    let arguments: Vec<&str> = ["test", "--quiet", "--workspace", "--features", STAGE]
         .into_iter()
         .chain(extra.iter().copied())
         .collect();
     shell::run("cargo", &arguments)
+}
+
+/// The tests of that checker, in a target folder of its own: its cfg would have everything else built anew.
+fn schedules(checker: &str, packages: &[&str]) -> anyhow::Result<()> {
+    let (flags, target) = (
+        format!("RUSTFLAGS=--cfg greenroom_{checker}"),
+        format!("target/{checker}"),
+    );
+    let cargo = [&flags, "cargo", "test", "--quiet", "--release", "--target-dir", &target];
+    let test = ["--test", checker];
+    let packages = packages.iter().flat_map(|package| ["--package", package]);
+    let arguments: Vec<&str> = cargo.into_iter().chain(test).chain(packages).collect();
+    shell::run("env", &arguments)
 }
 
 fn fetch_weights() -> anyhow::Result<()> {
