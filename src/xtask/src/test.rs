@@ -69,12 +69,6 @@ fn steps(quick: bool, keep_going: bool) -> Vec<Step> {
     steps.push(("many schedules of a whole pod (shuttle)", || {
         schedules("shuttle", &["greenroom-schedules"])
     }));
-    steps.push(("every schedule of the primitives and two small pods (loom)", || {
-        schedules("loom", &["greenroom-sync", "greenroom-schedules"])
-    }));
-    steps.push(("many schedules of a whole pod (shuttle)", || {
-        schedules("shuttle", &["greenroom-schedules"])
-    }));
     // Last, so that its own summaries end the output.
     let tests: fn() -> _ = if keep_going {
         || tests(&["--no-fail-fast"])
@@ -125,19 +119,6 @@ fn tests(extra: &[&str]) -> anyhow::Result<()> {
         .chain(extra.iter().copied())
         .collect();
     shell::run("cargo", &arguments)
-}
-
-/// The tests of that checker, in a target folder of its own: its cfg would have everything else built anew.
-fn schedules(checker: &str, packages: &[&str]) -> anyhow::Result<()> {
-    let (flags, target) = (
-        format!("RUSTFLAGS=--cfg greenroom_{checker}"),
-        format!("target/{checker}"),
-    );
-    let cargo = [&flags, "cargo", "test", "--quiet", "--release", "--target-dir", &target];
-    let test = ["--test", checker];
-    let packages = packages.iter().flat_map(|package| ["--package", package]);
-    let arguments: Vec<&str> = cargo.into_iter().chain(test).chain(packages).collect();
-    shell::run("env", &arguments)
 }
 
 /// The tests of that checker, in a target folder of its own: its cfg would have everything else built anew.
