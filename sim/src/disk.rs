@@ -236,6 +236,8 @@ impl Disk {
                 continue;
             };
             files.stray = false;
+            // What a boot lists, it makes last first.
+            files.place.sync();
             found.push((
                 files.track,
                 match stems {

@@ -56,7 +56,7 @@ faults! {
     /// The disk is full for a while.
     DiskFull "disk-full" 40;
     /// The disk turns read-only for a while.
-    DiskReadOnly "disk-read-only" 20;
+    DiskReadOnly "disk-read-only" 40;
     /// One write fails.
     DiskFails "disk-fails" 100;
     /// The machine loses power: what was not synced is lost or torn.
@@ -64,7 +64,7 @@ faults! {
     /// The process is killed: the disk keeps what was written.
     Killed "killed" 3;
     /// SIGTERM.
-    Shutdown "shutdown" 4;
+    Shutdown "shutdown" 8;
     /// SIGTERM again before the first was done.
     ShutdownTwice "shutdown-twice" 700;
     /// A client does not answer a close.

@@ -519,7 +519,11 @@ impl World {
     }
 
     fn strikes(&self, chance: &mut Chance, fault: Fault) -> bool {
-        !self.healing && chance.permille(self.faults.weight(fault))
+        self.strikes_more(chance, fault, 1)
+    }
+
+    fn strikes_more(&self, chance: &mut Chance, fault: Fault, times: u64) -> bool {
+        !self.healing && chance.permille(self.faults.weight(fault) * times)
     }
 
     fn soon(&mut self, wait: Span, thing: Thing) {

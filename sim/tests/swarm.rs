@@ -7,8 +7,8 @@ use greenroom_sim::{
     shrink,
 };
 
-/// Seeds of every run of the tests: a minute or two where the machine has other things to do.
-const SEEDS: u64 = 12_000;
+/// Seeds of every run of the tests: half a minute on two cores, and never three where the machine has other things to do.
+const SEEDS: u64 = 30_000;
 
 #[test]
 fn no_seed_breaks_and_nothing_goes_unseen() {

@@ -1,4 +1,5 @@
 //! What the pure model shows where a device fails, and that nothing of a failure stays.
+#![allow(clippy::unwrap_used, reason = "a test ends where it is wrong")]
 
 use greenroom_stage::{Fault, MemoryModel, StageError};
 
@@ -21,7 +22,10 @@ fn a_null_context_is_seen_once_and_the_next_one_is_good() {
 fn memory_that_another_process_holds_is_not_given_and_comes_back() {
     let mut model = model();
     model.set_foreign(50);
-    assert_eq!(model.restore("dit"), Err(StageError::OutOfMemory { needed: 60, free: 50 }));
+    assert_eq!(
+        model.restore("dit"),
+        Err(StageError::OutOfMemory { needed: 60, free: 50 })
+    );
     assert_eq!((model.is_resident("dit"), model.resident_bytes()), (Some(false), 0));
     model.set_foreign(0);
     assert_eq!(model.restore("dit"), Ok(()));

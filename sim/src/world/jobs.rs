@@ -4,9 +4,13 @@ use greenroom_director::{ConnectionId, Event, Failure, JobId, Outcome, Span, Tas
 
 use crate::device::work_of;
 
-use super::{Chance, Fault, Faults, GATE, JOBS, Mark, Tamper, Thing, Violation, World};
+use super::{Chance, End, Fault, Faults, GATE, JOBS, Mark, Tamper, Thing, Violation, World};
 /// After the healing.
 static NO_FAULTS: Faults = Faults::none();
+/// How much likelier than at any other time a crash is between two steps on the disk, and the device's loss while it works: a fault
+/// proves most where it hurts.
+const AIMED_CRASH: u64 = 8;
+const AIMED_LOSS: u64 = 4;
 /// Batches of a rip.
 const BATCHES: u32 = 4;
 
@@ -33,6 +37,12 @@ impl World {
             .device
             .begin(&self.plan, (job, task), &mut chance, faults, &mut self.marks);
         let refused = begun.map_err(Violation::Safety)?;
+        if matches!(task, Task::Restore { .. } | Task::Rip { .. })
+            && self.strikes_more(&mut chance, Fault::DeviceLost, AIMED_LOSS)
+        {
+            self.device.lose();
+            self.soon(Span(chance.between(0, 40_000)), Thing::LossSeen);
+        }
         let hangs = self.strikes(&mut chance, Fault::JobHangs) || self.tamper == Some(Tamper::LosesAJob);
         let deaf = self.strikes(&mut chance, Fault::CancelMissed);
         let slow = if self.strikes(&mut chance, Fault::JobSlow) {
@@ -210,6 +220,13 @@ impl World {
         let wait = Span(running.chance.between(200, 60_000));
         let outcome = self.disk.step(running.task, running.steps, fails, &mut self.marks);
         running.steps += 1;
+        let mut crash = Chance::seeded(running.chance.next());
+        if self.strikes_more(&mut crash, Fault::PowerLoss, AIMED_CRASH) {
+            return self.restart(End::Machine);
+        }
+        if self.strikes_more(&mut crash, Fault::Killed, AIMED_CRASH) {
+            return self.restart(End::Process);
+        }
         match outcome {
             Some(outcome) => self.end_job(job, outcome),
             None => {
