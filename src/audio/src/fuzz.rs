@@ -1,6 +1,6 @@
 //! Fuzz bodies: ordinary functions, compiled in every build and run by the tests over committed files.
 
-use crate::{DecodeLimits, decode, first_bad_sample, read_wav};
+use crate::{DecodeLimits, WavFormat, decode, first_bad_sample, read_wav, wav_len_bytes, write_wav};
 
 /// Decodes whatever the bytes are, within small limits; must return, in time, for every input.
 ///
@@ -24,5 +24,10 @@ pub fn decode_any(bytes: &[u8]) {
         );
         assert!(first_bad_sample(decoded.pcm.samples()).is_none(), "samples are sound");
     }
-    let _ = read_wav(bytes);
+    if let Ok(pcm) = read_wav(bytes) {
+        let mut written = Vec::new();
+        assert!(write_wav(&pcm, WavFormat::Float32, &mut written).is_ok());
+        assert_eq!(written.len() as u64, wav_len_bytes(&pcm, WavFormat::Float32));
+        assert_eq!(read_wav(&written).ok(), Some(pcm), "what is written is read as it was");
+    }
 }

@@ -29,11 +29,12 @@ impl TrackId {
         self.0
     }
 
-    /// Reads back what `Display` wrote, and nothing else.
+    /// Reads back what `Display` wrote, and nothing else: a number that counting never reaches is somebody else's, and leaves none to go
+    /// on with.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let id = Self(text.parse().ok()?);
-        (id.to_string() == text).then_some(id)
+        (id.0 < u64::MAX / 2 && id.to_string() == text).then_some(id)
     }
 }
 

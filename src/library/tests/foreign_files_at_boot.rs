@@ -61,6 +61,7 @@ fn torn_tracks_are_put_aside_and_strays_removed() {
         ("tracks/00000001/track.json", b"{\"version\":2}", &[Quarantined]),
         ("tracks/00000001/source.wav", b"RIFF", &[Quarantined]),
         ("tracks/notes.txt", b"hello", &[Quarantined]),
+        ("tracks/18446744073709551615/track.json", b"{}", &[Quarantined]),
         ("tracks/1/track.json", b"{}", &[Quarantined]),
         ("tracks/notes.txt", b"", &[FileRemoved]),
         ("tracks/00000007/source.wav", b"", &[FileRemoved]),

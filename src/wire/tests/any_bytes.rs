@@ -1,6 +1,6 @@
 //! Readers of whatever a socket brings: no bytes make them panic, and what they let through is within its range.
 
-use greenroom_wire::{ClientMessage, FirstFrame, KnobValue, PcmFrame, fuzz, knobs};
+use greenroom_wire::{ClientMessage, FirstFrame, PcmFrame, fuzz, knobs};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
@@ -105,7 +105,9 @@ proptest! {
         fuzz::text_frame(&bytes);
         fuzz::pcm_frame(&bytes);
         fuzz::slice_frame(&bytes);
-        fuzz::round_trip(&bytes);
+        fuzz::mirror(&bytes);
+        fuzz::server_message(&bytes);
+        fuzz::raw_knobs(&bytes);
     }
 
     #[test]
@@ -130,26 +132,7 @@ proptest! {
 
     #[test]
     fn every_knob_is_within_its_range_or_counted(raw in raw_knobs()) {
-        let sent = raw.len();
-        let (held, ignored) = knobs::read_raw(&raw);
-        prop_assert_eq!(held.len() + ignored as usize, sent);
-        for (name, value) in held {
-            let lora = knobs::Kind::Number { min: 0.0, max: 2.0, default: 0.0 };
-            let kind = knobs::knob(&name).map_or(lora, |knob| knob.kind);
-            let fits = match (&value, kind) {
-                (KnobValue::Number(number), knobs::Kind::Number { min, max, .. }) => (min..=max).contains(number),
-                (KnobValue::Number(number), knobs::Kind::Integer { min, max, .. }) => {
-                    (min..=max).contains(number) && number.fract() == 0.0
-                }
-                (KnobValue::Choice(word), knobs::Kind::Choice { words, .. }) => words.contains(&word.as_str()),
-                (KnobValue::Switch(_), knobs::Kind::Switch { .. }) => true,
-                (KnobValue::Curve(values), knobs::Kind::Curve) => {
-                    !values.is_empty() && values.iter().all(|value| value.is_finite())
-                }
-                _ => false,
-            };
-            prop_assert!(fits, "{} = {:?}", name, value);
-        }
+        fuzz::raw_knobs(Value::from(raw).to_string().as_bytes());
     }
 
     #[test]

@@ -380,6 +380,9 @@ impl Play {
     }
 
     fn rested(&self) -> Result<(), String> {
+        if self.director.has_ended() {
+            return Ok(());
+        }
         let unfinished = self.director.unfinished();
         if !unfinished.is_empty() {
             return Err(format!("nothing is due, and there is {unfinished:?}"));
