@@ -183,7 +183,12 @@ fn wipe_all(library: &Library, report: &mut Recovery) -> io::Result<()> {
 fn keep_whole(library: &mut Library, report: &mut Recovery) -> Result<()> {
     let tracks = library.layout.tracks();
     let doing = || while_doing("listing the tracks");
-    for entry in library.disk.list(&tracks).map_err(doing())? {
+    let entries = library.disk.list(&tracks).map_err(doing())?;
+    if !entries.is_empty() {
+        // The program before may have ended between a track's renaming and the sync that makes it last: what is listed must outlive a crash.
+        library.disk.sync_dir(&tracks).map_err(doing())?;
+    }
+    for entry in entries {
         let path = Path::new("tracks").join(&entry.name);
         let id = entry.name.to_str().and_then(TrackId::parse);
         let whole = match (id, entry.kind) {

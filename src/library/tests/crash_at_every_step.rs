@@ -11,9 +11,12 @@ use std::collections::BTreeMap;
 
 use common::{
     life::{Promise, assert_sound, crashed_at, steps_of_a_life},
-    open,
+    open, upload,
 };
-use greenroom_library::{Uploads, simulated::DiskFault};
+use greenroom_library::{
+    Uploads,
+    simulated::{DiskFault, MemoryDisk},
+};
 
 #[test]
 fn what_was_acknowledged_is_whole_and_the_rest_is_gone() {
@@ -44,6 +47,38 @@ fn a_second_crash_while_recovering_changes_nothing() {
             assert_sound(&disk, &told);
         }
     }
+}
+
+/// Found by the swarm (seed 5543): the program ended between a track's renaming and the sync that makes it last. The next one listed the
+/// track, made its stems, and a crash much later took it away again.
+#[test]
+fn what_a_boot_lists_outlives_a_later_crash() {
+    let mut listed_unacknowledged = false;
+    for step in 0_u64.. {
+        let mut ended = false;
+        for seed in 0..12 {
+            let disk = MemoryDisk::new(1 << 20);
+            let (mut library, _) = open(&disk, Uploads::Keep).unwrap();
+            // From here on nothing reaches the disk any more, as if the program had been killed.
+            disk.fail_from(disk.steps() + step, DiskFault::Failing);
+            ended = upload(&mut library, "1.mp3", 1).is_ok();
+            drop(library);
+            disk.heal();
+            let listed = names(&disk);
+            listed_unacknowledged |= !ended && !listed.is_empty();
+            disk.reboot(seed);
+            assert_eq!(names(&disk), listed, "step {step} seed {seed}");
+        }
+        if ended {
+            break;
+        }
+    }
+    assert!(listed_unacknowledged, "no step lies between the renaming and its sync");
+}
+
+fn names(disk: &MemoryDisk) -> Vec<String> {
+    let (library, _) = open(disk, Uploads::Keep).unwrap();
+    library.tracks().map(|track| track.manifest.name).collect()
 }
 
 #[test]
