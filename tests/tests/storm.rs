@@ -12,7 +12,8 @@ async fn a_short_storm_leaves_one_session_and_nothing_behind() {
         seed: 3,
     };
     let report = storm::run(options, |_| {}).await.unwrap();
-    assert!(report.is_good(), "{report:#?}");
+    // Memory is judged over the long storm: in a short one, what the allocator keeps hides what the pod does.
+    assert!(report.counts_nothing(), "{report:#?}");
     // A storm in which nothing happens proves nothing.
     assert!(
         report.preempted >= 10 && report.uploads >= 1 && report.busy >= 1,
