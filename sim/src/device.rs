@@ -121,10 +121,7 @@ impl Device {
         let halfway = !excused
             && self.model.free_bytes() >= plan.weights(group)
             && self.inject(chance, faults.weight(Fault::HalfRestore), DeviceFault::HalfRestore);
-        let refusal = match self.model.restore(group.name()) {
-            Ok(()) => None,
-            Err(error) => Some(error),
-        };
+        let refusal = self.model.restore(group.name()).err();
         let Some(error) = refusal else {
             match before {
                 Some(Failed::Halfway) => marks.hit(Mark::HalfRestoreRetried),

@@ -138,10 +138,8 @@ impl Onlooker {
                     marks.hit(Mark::SwapWhileTicking);
                 }
             }
-            Event::RipProgress { .. } => {
-                if self.swap.is_some() && self.swap == self.rip() {
-                    marks.hit(Mark::SwapWaitsForStems);
-                }
+            Event::RipProgress { .. } if self.swap.is_some() && self.swap == self.rip() => {
+                marks.hit(Mark::SwapWaitsForStems);
             }
             Event::JobEnded { job, outcome } => self.job_ended(*job, *outcome, marks),
             Event::GateDrained { .. } | Event::SwapAsked { .. } | Event::PromptAsked { .. } => self.late(event, marks),

@@ -8,7 +8,7 @@ use greenroom_sim::{
 };
 
 /// Seeds of every run of the tests: half a minute on two cores, and never three where the machine has other things to do.
-const SEEDS: u64 = 30_000;
+const SEEDS: u64 = 20_000;
 
 #[test]
 fn no_seed_breaks_and_nothing_goes_unseen() {
@@ -150,6 +150,6 @@ fn every_line_of_the_field_failures_names_tests_that_exist() {
     let injected: BTreeSet<Fault> = field::LINES.iter().flat_map(|line| line.injectors).copied().collect();
     let idle: Vec<&Fault> = Fault::ALL.iter().filter(|fault| !injected.contains(fault)).collect();
     assert!(idle.is_empty(), "no line needs {idle:?}");
-    assert!(WHOLE_CAMPAIGN <= SEEDS);
+    const { assert!(WHOLE_CAMPAIGN <= SEEDS) };
     assert_eq!(run_seed(1).outcome, Outcome::Fine);
 }

@@ -146,14 +146,13 @@ impl World {
     /// What a job's end means for the world around the device.
     fn settle(&mut self, task: Task, outcome: Outcome) -> Outcome {
         let done = outcome == Outcome::Done;
+        if done
+            && let Task::Encode { track, nameless, .. } = task
+            && !(nameless || self.disk.begin_draft(track))
+        {
+            return Outcome::Failed(Failure::DiskFull);
+        }
         match task {
-            Task::Encode {
-                track, nameless: false, ..
-            } if done => {
-                if !self.disk.begin_draft(track) {
-                    return Outcome::Failed(Failure::DiskFull);
-                }
-            }
             Task::Save { track } if done && !self.shadow.has_forgotten(track) => self.tracks.push(track),
             Task::Rip { track } => {
                 if !matches!(outcome, Outcome::Yielded { .. } | Outcome::Cancelled) {
