@@ -60,7 +60,8 @@ async fn says_everything_that_it_knows(client: &mut Client) {
 }
 
 async fn hears_its_answers(client: &mut Client) {
-    let answers: [(&str, fn(&ServerMessage) -> bool); 4] = [
+    type IsIt = fn(&ServerMessage) -> bool;
+    let answers: [(&str, IsIt); 4] = [
         (
             "prompt_applied",
             |message| matches!(message, ServerMessage::PromptApplied { tags } if tags == "dub techno"),
