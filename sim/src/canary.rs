@@ -68,7 +68,9 @@ impl Layer {
 /// Runs the script of a seed; what broke, if anything.
 fn script_of(seed: u64) -> Option<String> {
     let mut chance = Chance::seeded(seed);
-    let bytes: Vec<u8> = (0..SCRIPT_BYTES / 8).flat_map(|_| chance.next().to_le_bytes()).collect();
+    let bytes: Vec<u8> = (0..SCRIPT_BYTES / 8)
+        .flat_map(|_| chance.next().to_le_bytes())
+        .collect();
     let mut bytes = Unstructured::new(&bytes);
     let plan = u8::arbitrary(&mut bytes).unwrap_or(0) % PLANS;
     let mut steps = Vec::new();

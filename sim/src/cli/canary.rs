@@ -7,11 +7,17 @@ use clap::Args;
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// Only bugs whose name contains this
-    #[cfg_attr(not(feature = "canary"), expect(dead_code, reason = "only the canary build has bugs"))]
+    #[cfg_attr(
+        not(feature = "canary"),
+        expect(dead_code, reason = "only the canary build has bugs")
+    )]
     #[arg(long)]
     bug: Option<String>,
     /// End with one line of JSON
-    #[cfg_attr(not(feature = "canary"), expect(dead_code, reason = "only the canary build has bugs"))]
+    #[cfg_attr(
+        not(feature = "canary"),
+        expect(dead_code, reason = "only the canary build has bugs")
+    )]
     #[arg(long)]
     json: bool,
 }
@@ -31,7 +37,12 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     use greenroom_sim::canary::{Layer, layers_of};
 
     super::hush_panics();
-    let wanted = |bug: &&Bug| arguments.bug.as_ref().is_none_or(|part| format!("{bug:?}").contains(part));
+    let wanted = |bug: &&Bug| {
+        arguments
+            .bug
+            .as_ref()
+            .is_none_or(|part| format!("{bug:?}").contains(part))
+    };
     let (mut seeded, mut caught) = (0, 0);
     for bug in Bug::ALL.iter().filter(wanted) {
         Bug::activate(Some(*bug));
@@ -43,13 +54,25 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
             by_all &= noticed.is_some();
             let words = noticed.unwrap_or_else(|| "NOT NOTICED".into());
             let words = words.lines().next().unwrap_or_default().to_owned();
-            println!("{:<24} {:<8} {:>5.1} s  {words}", format!("{bug:?}"), layer.name(), started.elapsed().as_secs_f64());
+            println!(
+                "{:<24} {:<8} {:>5.1} s  {words}",
+                format!("{bug:?}"),
+                layer.name(),
+                started.elapsed().as_secs_f64()
+            );
         }
         caught += usize::from(by_all);
     }
     Bug::activate(None);
     if arguments.json {
-        println!("{}", serde_json::json!({ "seeded": seeded, "caught": caught, "layers": Layer::ALL.map(Layer::name) }));
+        println!(
+            "{}",
+            serde_json::json!({ "seeded": seeded, "caught": caught, "layers": Layer::ALL.map(Layer::name) })
+        );
     }
-    if caught == seeded && seeded > 0 { ExitCode::SUCCESS } else { ExitCode::from(super::BLIND) }
+    if caught == seeded && seeded > 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(super::BLIND)
+    }
 }

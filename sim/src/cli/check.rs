@@ -37,7 +37,10 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     let size = if arguments.large { Size::Large } else { Size::Usual };
     let wanted = |name: &str| arguments.world.as_ref().is_none_or(|part| name.contains(part));
     let mut reports = Vec::new();
-    println!("{:<42} {:>10} {:>11} {:>6} {:>8}", "world", "states", "steps", "depth", "seconds");
+    println!(
+        "{:<42} {:>10} {:>11} {:>6} {:>8}",
+        "world", "states", "steps", "depth", "seconds"
+    );
     for setting in settings(size).iter().filter(|setting| wanted(setting.name)) {
         let report = check(setting, arguments.threads, Duration::from_secs(arguments.patience));
         tell(&report);

@@ -4,7 +4,10 @@
 /// A bug that could have been made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-#[cfg_attr(not(feature = "canary"), allow(dead_code, reason = "only the canary build names them all"))]
+#[cfg_attr(
+    not(feature = "canary"),
+    allow(dead_code, reason = "only the canary build names them all")
+)]
 pub enum Bug {
     /// The separator is let in while eager groups are on the device.
     OverlapAdmitted = 1,

@@ -277,12 +277,10 @@ impl Director {
 
     /// Parks the eager groups, then lets the separator in.
     fn make_room(&mut self, effects: &mut Effects) -> bool {
-        let idle = Group::EAGER
-            .into_iter()
-            .find(|group| {
-                let leased = self.placement(*group).leases() > 0 && !Bug::LeaseIgnored.is_active();
-                self.placement(*group).is_resident() && !leased
-            });
+        let idle = Group::EAGER.into_iter().find(|group| {
+            let leased = self.placement(*group).leases() > 0 && !Bug::LeaseIgnored.is_active();
+            self.placement(*group).is_resident() && !leased
+        });
         if let Some(group) = idle {
             return self.park(group, effects);
         }
