@@ -426,7 +426,7 @@ impl Onlooker {
         let phase = self.phase(connection);
         match (failure, phase) {
             (Failure::Busy, Some(Phase::Greeting | Phase::Body)) => marks.hit(Mark::HandshakesFull),
-            (Failure::BadAudio, Some(Phase::Body)) => marks.hit(Mark::BodyMissed),
+            (Failure::TooSlow, Some(Phase::Body)) => marks.hit(Mark::BodyMissed),
             _ => {}
         }
         let was_live = phase == Some(Phase::Live);

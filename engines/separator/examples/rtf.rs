@@ -93,7 +93,9 @@ fn cancel_seconds_max(separator: &Spleeter, track: &Arc<Pcm>, batch_seconds: f64
     for _ in 0..BATCHES {
         for moment in 0..MOMENTS {
             let patience = Duration::from_secs_f64(batch_seconds * f64::from(moment) / f64::from(MOMENTS));
-            let Some(late) = seconds_after_flag(rip.as_mut(), patience) else { break };
+            let Some(late) = seconds_after_flag(rip.as_mut(), patience) else {
+                break;
+            };
             longest = longest.max(late);
         }
         rip.run_batch(&CancelFlag::new()).expect("a batch runs");

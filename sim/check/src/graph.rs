@@ -63,7 +63,9 @@ pub(super) fn liveness(record: &Record) -> Liveness {
         .collect();
     let healthy = edges.iter().filter(|(.., kind)| *kind != Kind::Fault);
     let back = Steps::of(states.len(), healthy.map(|(from, to, _)| (*to, *from)));
-    let own = edges.iter().filter(|(from, to, kind)| from != to && matches!(kind, Kind::System | Kind::Progress));
+    let own = edges
+        .iter()
+        .filter(|(from, to, kind)| from != to && matches!(kind, Kind::System | Kind::Progress));
     let own = Steps::of(states.len(), own.map(|(from, to, _)| (*from, *to)));
     let idle = edges.iter().filter(|(.., kind)| *kind == Kind::System);
     let idle = Steps::of(states.len(), idle.map(|(from, to, _)| (*from, *to)));
@@ -71,7 +73,10 @@ pub(super) fn liveness(record: &Record) -> Liveness {
     let all = 0..states.len() as u32;
     Liveness {
         lost: named(unreached(&back, &rests)),
-        stuck: named(all.filter(|state| !rests[*state as usize] && own.from(*state).is_empty()).collect()),
+        stuck: named(
+            all.filter(|state| !rests[*state as usize] && own.from(*state).is_empty())
+                .collect(),
+        ),
         circle: named(fair_circle(&record.edges, &edges, &idle)),
     }
 }
@@ -191,7 +196,11 @@ mod tests {
 
     #[test]
     fn a_pod_that_always_finds_rest_is_live() {
-        let steps = [ASKED, (1, 2, Kind::Progress, Awaits::Work), (2, 0, Kind::System, Awaits::Disk)];
+        let steps = [
+            ASKED,
+            (1, 2, Kind::Progress, Awaits::Work),
+            (2, 0, Kind::System, Awaits::Disk),
+        ];
         assert_eq!(liveness(&record(&steps, &[0])), Liveness::default());
     }
 

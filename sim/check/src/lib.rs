@@ -95,11 +95,22 @@ fn complaints(setting: &Setting, liveness: &graph::Liveness) -> Vec<String> {
     for (states, what) in [
         (&liveness.lost, "from here the pod cannot come to rest"),
         (&liveness.stuck, "something is owed here and nothing can happen"),
-        (&liveness.circle, "from here it goes round in a circle, and nothing comes nearer"),
+        (
+            &liveness.circle,
+            "from here it goes round in a circle, and nothing comes nearer",
+        ),
     ] {
         if let Some(state) = states.first() {
-            let within = if std::ptr::eq(states, &liveness.circle) { states.as_slice() } else { &[] };
-            complaints.push(format!("{what} ({} states):\n{}", states.len(), way_to(setting, *state, within)));
+            let within = if std::ptr::eq(states, &liveness.circle) {
+                states.as_slice()
+            } else {
+                &[]
+            };
+            complaints.push(format!(
+                "{what} ({} states):\n{}",
+                states.len(),
+                way_to(setting, *state, within)
+            ));
         }
     }
     complaints
@@ -107,7 +118,10 @@ fn complaints(setting: &Setting, liveness: &graph::Liveness) -> Vec<String> {
 
 /// The steps to a state, and then some that stay within the circle it is on.
 fn way_to(setting: &Setting, state: u64, within: &[u64]) -> String {
-    let checker = PodModel::looking_for(setting.clone(), state).checker().spawn_bfs().join();
+    let checker = PodModel::looking_for(setting.clone(), state)
+        .checker()
+        .spawn_bfs()
+        .join();
     let Some((_, path)) = checker.discoveries().into_iter().next() else {
         return "    (the way there was not found)\n".into();
     };
@@ -133,7 +147,10 @@ fn told(property: &str, path: stateright::Path<State, Action>) -> String {
 }
 
 fn steps_of(path: stateright::Path<State, Action>) -> String {
-    path.into_actions().iter().map(|action| format!("    {action}\n")).collect()
+    path.into_actions()
+        .iter()
+        .map(|action| format!("    {action}\n"))
+        .collect()
 }
 
 /// What a panic said.

@@ -8,12 +8,15 @@ use std::{
 };
 
 use greenroom_director::{
-    ClientKey, ConnectionId, Director, Effects, Event, Intent, JobId, Moment, Outcome, Source, Stand,
-    Task, TrackId, Urgency, coverage,
+    ClientKey, ConnectionId, Director, Effects, Event, Intent, JobId, Moment, Outcome, Source, Stand, Task, TrackId,
+    Urgency, coverage,
 };
 use stateright::{Model, Property};
 
-use crate::{onlooker::{Before, Onlooker}, worlds::Setting};
+use crate::{
+    onlooker::{Before, Onlooker},
+    worlds::Setting,
+};
 
 /// Batches of a rip.
 const BATCHES: u32 = 2;
@@ -180,7 +183,9 @@ pub(super) struct Recorder(Arc<[Mutex<Record>; SHARDS]>);
 
 impl Recorder {
     fn with(&self, state: u64, write: impl FnOnce(&mut Record)) {
-        let mut shard = self.0[state as usize % SHARDS].lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut shard = self.0[state as usize % SHARDS]
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         write(&mut shard);
     }
 
@@ -258,7 +263,11 @@ impl PodModel {
                 }
                 Stand::Seated | Stand::Uploading | Stand::Closing => {}
             }
-            let kind = if stand == Stand::Closing { Kind::System } else { Kind::Client };
+            let kind = if stand == Stand::Closing {
+                Kind::System
+            } else {
+                Kind::Client
+            };
             steps.push(step(Event::ConnectionGone { connection }, kind));
         }
     }
@@ -395,7 +404,11 @@ fn ends(job: JobId, outcome: Outcome, kind: Kind) -> Action {
 
 /// A rip gets on, gives way as it is asked to, or comes to its end before it has looked.
 fn rip_steps(state: &State, job: JobId, track: TrackId, cancelled: Option<Urgency>, steps: &mut Vec<Action>) {
-    let rip = state.director.tracks().find(|(id, _)| *id == track).and_then(|(_, view)| view.rip);
+    let rip = state
+        .director
+        .tracks()
+        .find(|(id, _)| *id == track)
+        .and_then(|(_, view)| view.rip);
     let (done, abandoned) = rip.map_or((0, 0), |rip| rip.progress());
     // Whoever finishes the batch gives way after it.
     let gives_way_after = cancelled == Some(Urgency::AfterBatch) && abandoned == 0;
@@ -510,7 +523,9 @@ impl Model for PodModel {
         };
         for found in &self.setting.found {
             let track = TrackId(state.ids.track);
-            state.broken = state.tell(&self.setting, Event::TrackFound { track, found: *found }).err();
+            state.broken = state
+                .tell(&self.setting, Event::TrackFound { track, found: *found })
+                .err();
         }
         state.hash = state.canonical();
         self.recorder.with(state.hash, |record| {
@@ -538,7 +553,10 @@ impl Model for PodModel {
                 from: before.hash,
                 to: after.hash,
                 kind: action.kind,
-                awaits: action.events.first().map_or(Awaits::Nobody, |event| Awaits::of(event, &before.director)),
+                awaits: action
+                    .events
+                    .first()
+                    .map_or(Awaits::Nobody, |event| Awaits::of(event, &before.director)),
                 to_rests: after.rests(),
             });
             record.cells = record.cells.and(cells);
@@ -547,8 +565,9 @@ impl Model for PodModel {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        vec![Property::always("every invariant holds", |model: &Self, state: &State| {
-            state.broken.is_none() && model.wanted != Some(state.hash)
-        })]
+        vec![Property::always(
+            "every invariant holds",
+            |model: &Self, state: &State| state.broken.is_none() && model.wanted != Some(state.hash),
+        )]
     }
 }

@@ -63,8 +63,14 @@ impl Before {
             },
             closed: closed.map(|(connection, _)| connection).collect(),
             doomed: tracks().filter(|(_, view)| !view.is_usable).map(|(id, _)| id).collect(),
-            beyond_rip: tracks().filter(|(_, view)| beyond(view.stems)).map(|(id, _)| id).collect(),
-            owed: tracks().filter(|(_, view)| view.is_owed).map(|(id, _)| (id, 0)).collect(),
+            beyond_rip: tracks()
+                .filter(|(_, view)| beyond(view.stems))
+                .map(|(id, _)| id)
+                .collect(),
+            owed: tracks()
+                .filter(|(_, view)| view.is_owed)
+                .map(|(id, _)| (id, 0))
+                .collect(),
             keeps_uploads: uploads == Uploads::Keep,
         }
     }
@@ -107,7 +113,9 @@ impl Before {
             let discarded = view.is_none_or(|view| !view.is_usable) || self.keeps_uploads;
             let answered = *answers == 1;
             if *answers > 1 || (is_owed && answered) || (!is_owed && !answered && !discarded) {
-                return Err(format!("stems of {track:?} are answered {answers} times, still owed: {is_owed}"));
+                return Err(format!(
+                    "stems of {track:?} are answered {answers} times, still owed: {is_owed}"
+                ));
             }
         }
         Ok(())
@@ -223,7 +231,10 @@ impl Onlooker {
             .map(|group| plan.weights(*group))
             .sum();
         if weights > plan.budget_bytes {
-            return Err(format!("{weights} bytes of weights are on the device of {}", plan.budget_bytes));
+            return Err(format!(
+                "{weights} bytes of weights are on the device of {}",
+                plan.budget_bytes
+            ));
         }
         Ok(())
     }
@@ -261,7 +272,11 @@ impl Onlooker {
                 Phase::Resident | Phase::Parking => (true, true),
             };
             if seen != said {
-                return Err(format!("{} is said to be {:?}, and is {seen:?}", group.name(), director.phase(group)));
+                return Err(format!(
+                    "{} is said to be {:?}, and is {seen:?}",
+                    group.name(),
+                    director.phase(group)
+                ));
             }
         }
         Ok(())

@@ -138,10 +138,18 @@ pub fn settings(size: Size) -> Vec<Setting> {
             tracks: if large { 2 } else { 1 },
             intents: both.clone(),
             clients: vec![Some(1)],
-            modes: if large { vec![Mode::Instruments] } else { vec![Mode::Full, Mode::Instruments] },
+            modes: if large {
+                vec![Mode::Instruments]
+            } else {
+                vec![Mode::Full, Mode::Instruments]
+            },
             swaps: if large { 1 } else { 2 },
             faults: if large { Vec::new() } else { vec![Fault::Compute] },
-            ..Setting::nothing("seat × stems", "uploads, swaps that wait for stems, preemption in mid-rip", spectral())
+            ..Setting::nothing(
+                "seat × stems",
+                "uploads, swaps that wait for stems, preemption in mid-rip",
+                spectral(),
+            )
         },
         Setting {
             connections: 1,
@@ -165,7 +173,11 @@ pub fn settings(size: Size) -> Vec<Setting> {
             shutdown: true,
             stalls: true,
             faults: vec![Fault::Compute, Fault::Disk],
-            ..Setting::nothing("wipe × rip", "lineages end in mid-rip, and the disk fails at every write", spectral())
+            ..Setting::nothing(
+                "wipe × rip",
+                "lineages end in mid-rip, and the disk fails at every write",
+                spectral(),
+            )
         },
         Setting {
             connections: 2,
@@ -188,11 +200,19 @@ pub fn settings(size: Size) -> Vec<Setting> {
         },
         Setting {
             connections: 3,
-            clients: if large { vec![Some(1), Some(2), None] } else { vec![Some(1), None] },
+            clients: if large {
+                vec![Some(1), Some(2), None]
+            } else {
+                vec![Some(1), None]
+            },
             found: vec![Found::Fixture],
             stalls: large,
             shutdown: large,
-            ..Setting::nothing("seat", "who has the pod: preemption, forced closes, holds, shutdown", spectral())
+            ..Setting::nothing(
+                "seat",
+                "who has the pod: preemption, forced closes, holds, shutdown",
+                spectral(),
+            )
         },
     ]
 }
@@ -214,7 +234,10 @@ fn one_group() -> Plan {
 
 fn plan(weights_bytes: [Option<u64>; 5], budget_bytes: u64, policy: Policy) -> Plan {
     let need = |groups: &[Group]| {
-        let there = groups.iter().copied().filter(|group| weights_bytes[*group as usize].is_some());
+        let there = groups
+            .iter()
+            .copied()
+            .filter(|group| weights_bytes[*group as usize].is_some());
         Need {
             groups: Groups::of(&there.collect::<Vec<_>>()),
             workspace_bytes: 1,

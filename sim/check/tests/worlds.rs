@@ -12,11 +12,18 @@ fn no_reachable_state_of_any_world_is_wrong_and_rest_is_never_out_of_reach() {
     // Panics are caught and told with the way to them.
     std::panic::set_hook(Box::new(|_| {}));
     let all = settings(Size::Usual);
-    let reports: Vec<Report> = all.iter().map(|setting| check(setting, 2, Duration::from_secs(600))).collect();
+    let reports: Vec<Report> = all
+        .iter()
+        .map(|setting| check(setting, 2, Duration::from_secs(600)))
+        .collect();
     let _ = std::panic::take_hook();
     for report in &reports {
         assert_eq!(report.violations, [""; 0], "{}", report.world);
-        assert!(report.complete, "{}: {} states and not at the end", report.world, report.states);
+        assert!(
+            report.complete,
+            "{}: {} states and not at the end",
+            report.world, report.states
+        );
     }
     let states: usize = reports.iter().map(|report| report.states).sum();
     assert!(states >= 1_000_000, "{states} states are too few to say much");

@@ -192,7 +192,7 @@ impl Director {
     fn ring(&mut self, alarm: Alarm, effects: &mut Effects) {
         match alarm {
             Alarm::FirstFrame(connection) => self.close(connection, Close::NoFirstFrame, effects),
-            Alarm::Body(connection) => self.refuse(connection, Failure::BadAudio, effects),
+            Alarm::Body(connection) => self.refuse(connection, Failure::TooSlow, effects),
             Alarm::Grace(connection) => self.grace_over(connection, effects),
             Alarm::Stall(connection) => self.leave(connection, Cause::Closed(Close::Stalled), effects),
             Alarm::Hold(client) => {

@@ -193,6 +193,8 @@ pub enum Failure {
     TooLong,
     /// It is too short.
     TooShort,
+    /// It did not arrive in time.
+    TooSlow,
     /// Device or host memory ran out.
     OutOfMemory,
     /// Too much is going on; later is fine.

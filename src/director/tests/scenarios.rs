@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Pod, spectral_plan, weighted_plan};
-use greenroom_director::{Event, Failure, Mode, Outcome, Source, Span, TABLES, TrackId};
+use greenroom_director::{Event, Failure, Intent, Mode, Outcome, Source, Span, TABLES, TrackId};
 
 #[test]
 fn the_tables_are_what_they_were() {
@@ -360,4 +360,19 @@ fn a_job_that_hangs_is_cancelled_and_then_the_device_counts_as_lost() {
         "{:#?}",
         pod.said
     );
+}
+
+#[test]
+fn audio_that_does_not_arrive_in_time_is_refused_as_too_slow() {
+    let mut pod = Pod::new(spectral_plan());
+    let connection = pod.connect();
+    pod.event(Event::HandshakeDeclared {
+        connection,
+        intent: Intent::Upload,
+        bytes: 1000,
+    });
+    pod.wait(Span::seconds(119));
+    assert_eq!(pod.count(&["Refuse"]), 0);
+    pod.wait(Span::seconds(2));
+    assert_eq!(pod.count(&["Refuse", "TooSlow"]), 1);
 }

@@ -14,7 +14,7 @@ pub struct ServerInfo {
     pub kiosk: bool,
     /// The mode that the page starts in.
     pub default_mode: Option<String>,
-    /// What is being warmed up; null once nothing is.
+    /// `{"state": "loading"}` while boot or weights on their way in keep `/readyz` from saying yes; null once they do not.
     #[ts(type = "Record<string, unknown> | null")]
     pub warmup: Option<serde_json::Value>,
     /// Names of the server's own tracks.

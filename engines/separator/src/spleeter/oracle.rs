@@ -277,7 +277,9 @@ fn compare(encoders: [usize; DEPTH], decoders: [usize; DEPTH - 1], height: usize
             let raised = CancelFlag::new();
             raised.raise();
             assert_eq!(network.run(half, &mut activations, &mut masks, &raised), Err(Cancelled));
-            network.run(half, &mut activations, &mut masks, &CancelFlag::new()).unwrap();
+            network
+                .run(half, &mut activations, &mut masks, &CancelFlag::new())
+                .unwrap();
         }
     }
     let found: Vec<f32> = (0..2)
@@ -317,7 +319,12 @@ fn a_raised_flag_ends_the_run() {
     let flag = CancelFlag::new();
     flag.raise();
     for half in [Half::Down, Half::Up] {
-        let ended = network.run(half, &mut network.activations(64, 64), &mut Plane::new(64, 2, 64), &flag);
+        let ended = network.run(
+            half,
+            &mut network.activations(64, 64),
+            &mut Plane::new(64, 2, 64),
+            &flag,
+        );
         assert_eq!(ended, Err(Cancelled));
     }
 }

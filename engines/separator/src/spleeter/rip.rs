@@ -74,7 +74,10 @@ impl SpleeterRip {
         let steps = Block::STEPS.len();
         let batch = self.batches_done as usize;
         let first = batch / steps * BLOCK_FRAMES;
-        (first..self.frames.min(first + BLOCK_FRAMES), Block::STEPS[batch % steps])
+        (
+            first..self.frames.min(first + BLOCK_FRAMES),
+            Block::STEPS[batch % steps],
+        )
     }
 
     fn analyse(&self, frames: &Range<usize>, cancel: &CancelFlag) -> Result<Vec<Vec<Complex32>>, Interruption> {

@@ -92,7 +92,7 @@ async fn server_info(State(net): Shared) -> impl IntoResponse {
         no_backend: false,
         kiosk: false,
         default_mode: None,
-        warmup: None,
+        warmup: (!net.pod.is_warm()).then(|| serde_json::json!({"state": "loading"})),
         server_side_fixtures: net.pod.fixtures(),
     };
     ([(header::ACCESS_CONTROL_ALLOW_ORIGIN, "*")], Json(info))

@@ -11,7 +11,7 @@ use axum::{
 };
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
-use greenroom_director::{Event, Intent};
+use greenroom_director::{Event, Failure, Intent};
 use greenroom_wire::{ErrorCode, UploadHeader, http::HttpError, is_time_signature};
 use serde::Deserialize;
 
@@ -55,7 +55,10 @@ impl Problem {
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
-        Self::new(refusal.code(), refusal.message)
+        match refusal.failure {
+            Failure::TooSlow => Self::with_status(StatusCode::REQUEST_TIMEOUT, refusal.code(), refusal.message),
+            _ => Self::new(refusal.code(), refusal.message),
+        }
     }
 }
 
@@ -230,6 +233,13 @@ mod tests {
         ] {
             assert_eq!(declared_bytes(declared, 10).unwrap_err().status, status, "{declared:?}");
         }
+    }
+
+    #[test]
+    fn a_body_that_did_not_arrive_in_time_is_told_so() {
+        let problem = Problem::from(Refusal::plain(Failure::TooSlow));
+        assert_eq!((problem.status.as_u16(), problem.code), (408, ErrorCode::BadAudio));
+        assert!(problem.error.contains("did not arrive in time"), "{}", problem.error);
     }
 
     #[test]

@@ -380,7 +380,8 @@ pub(super) fn reference_cleared(kind: ReferenceKind) -> Outgoing {
 /// The code of a failure on the wire.
 pub(super) const fn code(failure: Failure) -> ErrorCode {
     match failure {
-        Failure::BadAudio => ErrorCode::BadAudio,
+        // The wire has no code of its own for audio that never came whole.
+        Failure::BadAudio | Failure::TooSlow => ErrorCode::BadAudio,
         Failure::TooLong => ErrorCode::TooLong,
         Failure::TooShort => ErrorCode::TooShort,
         Failure::OutOfMemory => ErrorCode::OutOfMemory,

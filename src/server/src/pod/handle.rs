@@ -206,6 +206,12 @@ impl PodHandle {
         self.shared.is_ready()
     }
 
+    /// Whether start-up is over; a session is served before that too, and waits for what it needs.
+    #[must_use]
+    pub fn is_warm(&self) -> bool {
+        self.shared.is_warm()
+    }
+
     /// The counters and gauges of the driver (`/metrics`).
     #[must_use]
     pub fn metrics(&self) -> Vec<Metric> {

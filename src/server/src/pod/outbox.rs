@@ -90,6 +90,9 @@ const fn explanation(failure: Failure) -> &'static str {
         Failure::BadAudio => "the audio cannot be used: send finite 48 kHz PCM, or an mp3, flac, ogg, m4a or wav file",
         Failure::TooLong => "the audio is too long: send at most 20 minutes",
         Failure::TooShort => "the audio is too short: send at least one second",
+        Failure::TooSlow => {
+            "the audio did not arrive in time: send it again over a faster connection, or a shorter or compressed file"
+        }
         Failure::OutOfMemory => {
             "memory ran out, even after everything that could be given back was: try a shorter clip"
         }

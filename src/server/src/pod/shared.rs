@@ -132,8 +132,12 @@ impl Shared {
 
     /// Whether what boot found is told, the seat is empty, and no weights are on their way in.
     pub(super) fn is_ready(&self) -> bool {
-        let is_warm = self.warm.load(Ordering::Acquire) && !(self.startup_warmup && self.telemetry.is_restoring());
-        self.is_healthy() && is_warm && !self.telemetry.is_live()
+        self.is_healthy() && self.is_warm() && !self.telemetry.is_live()
+    }
+
+    /// Whether what boot found is told and, where start-up waits for them, no weights are on their way in.
+    pub(super) fn is_warm(&self) -> bool {
+        self.warm.load(Ordering::Acquire) && !(self.startup_warmup && self.telemetry.is_restoring())
     }
 
     /// Microseconds since the pod started.
