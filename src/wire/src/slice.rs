@@ -100,14 +100,16 @@ impl Mirror {
     /// What a client holds after the initial buffer of `source`, interleaved.
     #[must_use]
     pub fn from_source(source: &[f32], channels: u16) -> Self {
-        let mut samples = vec![0.0; source.len()];
-        let mut halves = [f16::ZERO; BLOCK_SAMPLES];
-        for (held, source) in samples.chunks_mut(BLOCK_SAMPLES).zip(source.chunks(BLOCK_SAMPLES)) {
-            let halves = &mut halves[..source.len()];
-            round_to_halves(source, halves);
-            halves.convert_to_f32_slice(held);
+        Self::of_buffer(&encode_halves(source), channels)
+    }
+
+    /// What a client holds after this initial buffer, interleaved f16.
+    #[must_use]
+    pub fn of_buffer(buffer: &[u8], channels: u16) -> Self {
+        Self {
+            samples: decode_halves(buffer),
+            channels,
         }
-        Self { samples, channels }
     }
 
     /// The samples that the client holds, interleaved.

@@ -99,6 +99,21 @@ impl WriteError {
     }
 }
 
+/// A frame as it goes out, or will in a moment.
+enum Ready {
+    Text(ServerMessage),
+    Audio(tokio::task::JoinHandle<Vec<u8>>),
+}
+
+impl From<Frame> for Ready {
+    fn from(frame: Frame) -> Self {
+        match frame {
+            Frame::Text(message) => Self::Text(message),
+            Frame::Audio(pcm) => Self::Audio(tokio::task::spawn_blocking(move || encode_halves(pcm.samples()))),
+        }
+    }
+}
+
 enum Next {
     Item(Item),
     Slice(Region),
@@ -159,14 +174,16 @@ impl Writer {
     }
 
     async fn atomic(&mut self, frames: Vec<Frame>) -> Result<(), WriteError> {
+        // All audio is converted at once, so that one stem is on its way while the next is still being made.
+        let frames: Vec<Ready> = frames.into_iter().map(Ready::from).collect();
         for frame in frames {
             if self.ordered_close().is_some() {
                 return Ok(());
             }
             match frame {
-                Frame::Text(message) => self.text(&message).await?,
-                Frame::Audio(pcm) => {
-                    let bytes = on_blocking_thread(move || encode_halves(pcm.samples())).await?;
+                Ready::Text(message) => self.text(&message).await?,
+                Ready::Audio(bytes) => {
+                    let bytes = bytes.await.map_err(|error| WriteError::Encoding(error.to_string()))?;
                     self.binary(bytes).await?;
                 }
             }
@@ -178,7 +195,8 @@ impl Writer {
         let source = Arc::clone(&playback.source);
         // What played before is over, whatever of it was new.
         self.playing = None;
-        let (buffer, mirror) = on_blocking_thread(move || initial_buffer(&source)).await?;
+        let converted = tokio::task::spawn_blocking(move || initial_buffer(&source)).await;
+        let (buffer, mirror) = converted.map_err(|error| WriteError::Encoding(error.to_string()))?;
         if self.ordered_close().is_some() {
             return Ok(());
         }
@@ -245,15 +263,9 @@ fn initial_buffer(source: &Pcm) -> (Vec<u8>, Mirror) {
     let mut samples = source.samples().to_vec();
     let seam_frames = (SAMPLE_RATE * CROSSFADE_SWAP_MS / 1_000) as usize;
     fade_seam(&mut samples, usize::from(source.channels()), seam_frames);
-    let mirror = Mirror::from_source(&samples, source.channels());
-    (encode_halves(&samples), mirror)
-}
-
-/// Megabytes of conversion, away from the workers.
-async fn on_blocking_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, WriteError> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|error| WriteError::Encoding(error.to_string()))
+    let buffer = encode_halves(&samples);
+    let mirror = Mirror::of_buffer(&buffer, source.channels());
+    (buffer, mirror)
 }
 
 /// `params_update.params` (wire §8).
