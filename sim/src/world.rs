@@ -10,6 +10,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 
+use greenroom_check::Owing;
 use greenroom_director::{
     ClientKey, ConnectionId, Director, Effect, Effects, Event, Found, Intent, Mode, Moment, Plan, Source, Span, TrackId,
 };
@@ -111,6 +112,7 @@ pub struct World {
     whims: u32,
     ended: Option<End>,
     shadow: Shadow,
+    owing: Owing,
     onlooker: Onlooker,
     pub(crate) marks: Marks,
     effects: Effects,
@@ -210,6 +212,7 @@ impl World {
             whims: 0,
             ended: None,
             shadow: Shadow::default(),
+            owing: Owing::new(plan.uploads),
             onlooker: Onlooker::default(),
             marks: Marks::default(),
             effects: Effects::new(),
@@ -379,6 +382,7 @@ impl World {
         let bare = event == Event::Timer;
         let stale = self.director.counters().stale;
         let mut effects = std::mem::take(&mut self.effects);
+        self.owing.before(&self.director);
         self.director.handle(shown, event, &mut effects);
         self.calls += 1;
         self.events += u64::from(!bare && self.director.counters().stale == stale);
@@ -395,11 +399,13 @@ impl World {
         if let Some(end) = self.ended.take() {
             return self.restart(end);
         }
+        self.owing.after(&self.director).map_err(Violation::Safety)?;
         self.account()
     }
 
     fn take_on(&mut self, effect: &Effect) -> Result<(), Violation> {
         self.shadow.effect(&self.plan, effect).map_err(Violation::Safety)?;
+        self.owing.saw(effect).map_err(Violation::Safety)?;
         if self.tamper == Some(Tamper::SaysTwice) && matches!(effect, Effect::Close { .. }) {
             self.shadow.effect(&self.plan, effect).map_err(Violation::Safety)?;
         }

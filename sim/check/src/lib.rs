@@ -10,6 +10,7 @@
 mod graph;
 mod model;
 mod onlooker;
+mod owing;
 mod worlds;
 
 use std::time::{Duration, Instant};
@@ -19,6 +20,7 @@ use stateright::{Checker, Model};
 
 pub use self::{
     model::{Action, Kind, PodModel, State},
+    owing::Owing,
     worlds::{Setting, Size, settings},
 };
 

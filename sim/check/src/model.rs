@@ -378,10 +378,14 @@ impl PodModel {
             }
             Ok(())
         }));
-        state.broken = match lived {
-            Ok(result) => result.err(),
-            Err(panic) => Some(crate::words_of(panic.as_ref())),
-        };
+        match lived {
+            Ok(result) => state.broken = result.err(),
+            // A core that panicked may be in the middle of a step: only what was before it can be looked at.
+            Err(panic) => {
+                state = before.clone();
+                state.broken = Some(crate::words_of(panic.as_ref()));
+            }
+        }
         state.hash = state.canonical();
         state
     }

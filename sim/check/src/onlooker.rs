@@ -5,9 +5,11 @@
 use std::hash::{Hash, Hasher};
 
 use greenroom_director::{
-    Close, ConnectionId, Director, Effect, Event, Group, Outcome, Phase, Plan, Policy, Stand, StemsAtHand, Task,
-    TrackId, Uploads, Work,
+    Close, ConnectionId, Director, Effect, Event, Group, Outcome, Phase, Plan, Policy, Stand, Task, TrackId, Uploads,
+    Work,
 };
+
+use crate::Owing;
 
 /// The device as the moves of groups tell it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -46,9 +48,7 @@ pub(super) struct Before {
     doomed: Vec<TrackId>,
     /// Tracks whose stems are being made or saved, or never will be again.
     beyond_rip: Vec<TrackId>,
-    /// Tracks whose owner waits for an answer, with how often it was given since.
-    owed: Vec<(TrackId, u32)>,
-    keeps_uploads: bool,
+    owing: Owing,
 }
 
 impl Before {
@@ -56,6 +56,8 @@ impl Before {
         let closed = director.connections().filter(|(_, stand)| *stand == Stand::Closing);
         let tracks = || director.tracks();
         let beyond = |stems| !matches!(stems, "Absent" | "Queued" | "Ripping");
+        let mut owing = Owing::new(uploads);
+        owing.before(director);
         Self {
             asks: match event {
                 Event::SessionAsked { connection, .. } => Some(*connection),
@@ -67,11 +69,7 @@ impl Before {
                 .filter(|(_, view)| beyond(view.stems))
                 .map(|(id, _)| id)
                 .collect(),
-            owed: tracks()
-                .filter(|(_, view)| view.is_owed)
-                .map(|(id, _)| (id, 0))
-                .collect(),
-            keeps_uploads: uploads == Uploads::Keep,
+            owing,
         }
     }
 
@@ -98,69 +96,29 @@ impl Before {
         }
     }
 
-    fn answers(&mut self, track: TrackId) {
-        if let Some((_, answers)) = self.owed.iter_mut().find(|(id, _)| *id == track) {
-            *answers += 1;
-        }
-    }
-
     /// Whoever was owed an answer has had exactly one, or is still owed it.
     pub(super) fn answered_as_owed(&self, director: &Director) -> Result<(), String> {
-        for (track, answers) in &self.owed {
-            let view = director.tracks().find(|(id, _)| id == track).map(|(_, view)| view);
-            let is_owed = view.is_some_and(|view| view.is_owed);
-            // A discard is an answer of its own: the track is doomed. A kept track is nobody's when its session is over.
-            let discarded = view.is_none_or(|view| !view.is_usable) || self.keeps_uploads;
-            let answered = *answers == 1;
-            if *answers > 1 || (is_owed && answered) || (!is_owed && !answered && !discarded) {
-                return Err(format!(
-                    "stems of {track:?} are answered {answers} times, still owed: {is_owed}"
-                ));
-            }
-        }
-        Ok(())
+        self.owing.after(director)
     }
 }
 
 impl Onlooker {
     /// Looks at an effect.
     pub(super) fn saw(&mut self, plan: &Plan, before: &mut Before, effect: &Effect) -> Result<(), String> {
+        before.owing.saw(effect)?;
         match effect {
             Effect::Start { task, .. } => self.starts(plan, before, *task),
             Effect::Close { connection, code } if *code == Close::Preempted => before.preempts(*connection),
             Effect::Close { connection, .. }
             | Effect::Refuse { connection, .. }
             | Effect::UploadFailed { connection, .. } => before.closes(*connection),
-            Effect::UploadOk(ack) => {
-                if ack.stems_pending() {
-                    before.owed.push((ack.track(), 0));
-                }
-                before.closes(ack.connection())
-            }
-            Effect::PushStems { connection, track } | Effect::PushStemFailure { connection, track, .. } => {
-                if !before.owed.iter().any(|(owed, _)| owed == track) {
-                    return Err(format!("stems of {track:?} are told and nobody waits for them"));
-                }
-                before.answers(*track);
+            Effect::UploadOk(ack) => before.closes(ack.connection()),
+            Effect::PushStems { connection, .. } | Effect::PushStemFailure { connection, .. } => {
                 before.speaks_to(*connection)
             }
-            Effect::SessionReady {
-                connection,
-                track,
-                stems,
-                ..
-            }
-            | Effect::SwapReady {
-                connection,
-                track,
-                stems,
-                ..
-            } => {
+            Effect::SessionReady { connection, track, .. } | Effect::SwapReady { connection, track, .. } => {
                 if before.doomed.contains(track) {
                     return Err(format!("{track:?} plays and is doomed"));
-                }
-                if *stems != StemsAtHand::Nothing {
-                    before.answers(*track);
                 }
                 before.speaks_to(*connection)
             }

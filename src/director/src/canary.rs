@@ -6,7 +6,7 @@
 #[repr(u8)]
 #[cfg_attr(
     not(feature = "canary"),
-    allow(dead_code, reason = "only the canary build names them all")
+    allow(dead_code, unreachable_pub, reason = "only the canary build names them all, outside")
 )]
 pub enum Bug {
     /// The separator is let in while eager groups are on the device.
