@@ -222,7 +222,7 @@ mod tests {
             ]
         };
         assert_eq!(liveness(&record(&around(Kind::System), &[0])).circle, [1, 2]);
-        assert_eq!(liveness(&record(&around(Kind::Progress), &[0])).circle, []);
+        assert_eq!(liveness(&record(&around(Kind::Progress), &[0])).circle, [0_u64; 0]);
     }
 
     #[test]
@@ -234,7 +234,7 @@ mod tests {
             (1, 0, Kind::System, Awaits::Stage),
             (2, 0, Kind::System, Awaits::Stage),
         ];
-        assert_eq!(liveness(&record(&steps, &[0])).circle, []);
+        assert_eq!(liveness(&record(&steps, &[0])).circle, [0_u64; 0]);
     }
 
     #[test]

@@ -6,6 +6,8 @@ use greenroom_director::{Director, Effect, StemsAtHand, TrackId, Uploads};
 #[derive(Clone, Debug)]
 pub struct Owing {
     tracks: Vec<(TrackId, u32)>,
+    /// Tracks whose stems had ended, well or not, before the event.
+    ended: Vec<TrackId>,
     keeps_uploads: bool,
 }
 
@@ -15,6 +17,7 @@ impl Owing {
     pub fn new(uploads: Uploads) -> Self {
         Self {
             tracks: Vec::new(),
+            ended: Vec::new(),
             keeps_uploads: uploads == Uploads::Keep,
         }
     }
@@ -22,8 +25,15 @@ impl Owing {
     /// Before an event is handled.
     pub fn before(&mut self, director: &Director) {
         self.tracks.clear();
-        let owed = director.tracks().filter(|(_, view)| view.is_owed);
-        self.tracks.extend(owed.map(|(track, _)| (track, 0)));
+        self.ended.clear();
+        for (track, view) in director.tracks() {
+            if view.is_owed {
+                self.tracks.push((track, 0));
+            }
+            if matches!(view.stems, "Ready" | "Failed" | "Discarded") {
+                self.ended.push(track);
+            }
+        }
     }
 
     /// An effect of the event.
@@ -35,7 +45,11 @@ impl Owing {
             Effect::UploadOk(ack) if ack.stems_pending() => self.tracks.push((ack.track(), 0)),
             Effect::PushStems { track, .. } | Effect::PushStemFailure { track, .. } => {
                 if !self.answered(*track) {
-                    return Err(format!("stems of {track:?} are told and nobody waits for them"));
+                    if self.ended.contains(track) {
+                        return Err(format!("stems of {track:?} are told and nobody waits for them"));
+                    }
+                    // Asked for and come to nothing, all within the event.
+                    self.tracks.push((*track, 1));
                 }
             }
             // Stems that come with a source answer what is owed; later sessions may get them again.

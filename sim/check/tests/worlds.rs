@@ -4,8 +4,13 @@ use std::time::Duration;
 
 use greenroom_check::{Report, Size, cells_missed, check, settings};
 
-/// What the worlds leave to the swarm: cells that need more connections, more tracks or other failures than they have.
-const LEFT_TO_THE_SWARM: &[&str] = &[];
+/// What the worlds leave to the swarm: what boot finds, and audio that a session brings itself (its tracks have no end).
+const LEFT_TO_THE_SWARM: &[&str] = &[
+    "Intake.Encoding.encoded_in_memory",
+    "Stems.Absent.find",
+    "Stems.Absent.find_failed",
+    "Stems.Ripping.ripped_in_memory",
+];
 
 #[test]
 fn no_reachable_state_of_any_world_is_wrong_and_rest_is_never_out_of_reach() {

@@ -69,6 +69,7 @@ fn steps(quick: bool, keep_going: bool) -> Vec<Step> {
     steps.push(("many schedules of a whole pod (shuttle)", || {
         schedules("shuttle", &["greenroom-schedules"])
     }));
+    steps.push(("seeded bugs against every layer of the proof", canary));
     // Last, so that its own summaries end the output.
     let tests: fn() -> _ = if keep_going {
         || tests(&["--no-fail-fast"])
@@ -132,6 +133,11 @@ fn schedules(checker: &str, packages: &[&str]) -> anyhow::Result<()> {
     let packages = packages.iter().flat_map(|package| ["--package", package]);
     let arguments: Vec<&str> = cargo.into_iter().chain(test).chain(packages).collect();
     shell::run("env", &arguments)
+}
+
+fn canary() -> anyhow::Result<()> {
+    let arguments = "run --quiet --package greenroom-sim --features canary -- canary";
+    shell::run("cargo", &arguments.split(' ').collect::<Vec<_>>())
 }
 
 fn fetch_weights() -> anyhow::Result<()> {
