@@ -349,7 +349,7 @@ kiosk: boolean,
  */
 default_mode: string | null, 
 /**
- * What is being warmed up; null once nothing is.
+ * `{"state": "loading"}` while boot or weights on their way in keep `/readyz` from saying yes; null once they do not.
  */
 warmup: Record<string, unknown> | null, 
 /**
