@@ -12,6 +12,7 @@ mod disk;
 mod faults;
 pub mod field;
 mod marks;
+mod matrix;
 mod onlooker;
 mod plans;
 mod queue;
@@ -26,6 +27,7 @@ mod world;
 
 pub use faults::{Fault, Faults};
 pub use marks::Mark;
+pub use matrix::Matrix;
 pub use record::Record;
 pub use script::{Deed, Script};
 pub use shrink::shrink;

@@ -35,6 +35,12 @@ enum Command {
     Canary(cli::canary::Arguments),
     /// Print how each line of the field failures is covered, as a table for the docs
     Faults,
+    /// Print which cells of the machines were walked under which faults, as a table for the docs
+    Matrix {
+        /// How many seeds
+        #[arg(long, default_value_t = 20_000)]
+        seeds: u64,
+    },
 }
 
 fn main() -> ExitCode {
@@ -44,6 +50,10 @@ fn main() -> ExitCode {
         Command::Bench(arguments) => cli::swarm::bench(&arguments),
         Command::Check(arguments) => cli::check::run(&arguments),
         Command::Canary(arguments) => cli::canary::run(&arguments),
+        Command::Matrix { seeds } => {
+            println!("{}", greenroom_sim::Matrix::of(seeds).table());
+            ExitCode::SUCCESS
+        }
         Command::Faults => {
             println!("{}", greenroom_sim::field::table());
             ExitCode::SUCCESS

@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, path::Path, process::Command};
 
 use greenroom_sim::{
-    Deed, Extent, Fault, Outcome, Script, Tamper, Violation, WHOLE_CAMPAIGN, campaign_on, field, run_script, run_seed,
-    shrink,
+    Deed, Extent, Fault, Matrix, Outcome, Script, Tamper, Violation, WHOLE_CAMPAIGN, campaign_on, field, run_script,
+    run_seed, shrink,
 };
 
 /// Seeds of every run of the tests: half a minute on two cores, and never three where the machine has other things to do.
@@ -152,4 +152,20 @@ fn every_line_of_the_field_failures_names_tests_that_exist() {
     assert!(idle.is_empty(), "no line needs {idle:?}");
     const { assert!(WHOLE_CAMPAIGN <= SEEDS) };
     assert_eq!(run_seed(1).outcome, Outcome::Fine);
+}
+
+#[test]
+fn every_cell_is_walked_under_every_class_of_faults() {
+    let holes = Matrix::of(4_000).holes();
+    assert!(holes.is_empty(), "{holes:#?}");
+}
+
+#[test]
+fn the_table_of_field_failures_in_the_docs_is_the_one_that_is_checked() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/field-failures.md");
+    let docs = std::fs::read_to_string(path).unwrap();
+    assert!(
+        docs.contains(field::table().trim()),
+        "docs/field-failures.md is stale: put the output of `greenroom-sim faults` there"
+    );
 }

@@ -13,7 +13,7 @@ use greenroom_wire::ServerMessage;
 use serde_json::{Value, json};
 
 const TRACK: &str = "track.wav";
-const SECONDS: f32 = 60.0;
+const SECONDS: f32 = 30.0;
 
 /// Turns of rips that ended because somebody else was to have the device.
 fn gave_way(program: &Program) -> u32 {
