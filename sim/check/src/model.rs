@@ -413,9 +413,8 @@ fn rip_steps(state: &State, job: JobId, track: TrackId, cancelled: Option<Urgenc
         .tracks()
         .find(|(id, _)| *id == track)
         .and_then(|(_, view)| view.rip);
-    let (done, abandoned) = rip.map_or((0, 0), |rip| rip.progress());
-    // Whoever finishes the batch gives way after it.
-    let gives_way_after = cancelled == Some(Urgency::AfterBatch) && abandoned == 0;
+    let done = rip.map_or(0, |rip| rip.progress().0);
+    let gives_way_after = cancelled == Some(Urgency::AfterBatch) && state.onlooker.has_done_batch();
     if rip.is_some() && done < BATCHES && !gives_way_after {
         let progress = Event::RipProgress {
             job,
@@ -447,6 +446,9 @@ impl State {
             && let Some((_, task, _)) = self.director.jobs().find(|(id, ..)| *id == job)
         {
             self.onlooker.ended(task, outcome);
+        }
+        if let Event::RipProgress { .. } = event {
+            self.onlooker.progressed();
         }
         if let Event::GateDrained { closing } = event {
             self.onlooker.drained(closing);

@@ -17,6 +17,8 @@ pub(super) struct Onlooker {
     on_device: [bool; 5],
     resident: [bool; 5],
     stream_open: bool,
+    /// Whether the rip has done a batch in this turn of its.
+    batch_done: bool,
     /// The closing that the live thread has not left the gate for yet.
     draining: Option<Draining>,
 }
@@ -163,6 +165,9 @@ impl Onlooker {
         if let Some(track) = track.filter(|track| before.doomed.contains(track)) {
             return Err(format!("{task:?} is started and {track:?} is doomed"));
         }
+        if let Task::Rip { .. } = task {
+            self.batch_done = false;
+        }
         if let Task::Rip { track } = task
             && before.beyond_rip.contains(&track)
         {
@@ -201,6 +206,8 @@ impl Onlooker {
     pub(super) fn ended(&mut self, task: Task, outcome: Outcome) {
         let done = outcome == Outcome::Done;
         match task {
+            // Of no matter between turns.
+            Task::Rip { .. } => self.batch_done = false,
             Task::Restore { group } => {
                 self.on_device[group as usize] = done;
                 self.resident[group as usize] = done;
@@ -213,6 +220,16 @@ impl Onlooker {
             Task::CloseStream { .. } => self.stream_open = false,
             _ => {}
         }
+    }
+
+    /// The rip has done a batch.
+    pub(super) fn progressed(&mut self) {
+        self.batch_done = true;
+    }
+
+    /// Whether a rip that is to finish its batch first may give way.
+    pub(super) fn has_done_batch(&self) -> bool {
+        self.batch_done
     }
 
     /// The live thread has left the gate.

@@ -237,7 +237,8 @@ pub enum Task {
 pub enum Urgency {
     /// At its next look (100 ms on a CPU, 30 ms on a GPU); a rip abandons its batch.
     Now,
-    /// A rip finishes its batch first: it was abandoned often enough.
+    /// A rip finishes its batch first, and does one if it has done none in this turn: nobody waits but ticks, or it was abandoned often
+    /// enough.
     AfterBatch,
 }
 

@@ -117,7 +117,7 @@ impl Director {
         live.into_iter().chain(encode)
     }
 
-    fn interactive_groups(&self) -> Groups {
+    pub(crate) fn interactive_groups(&self) -> Groups {
         self.interactive_needs()
             .fold(Groups::NONE, |groups, need| groups.union(need.groups))
     }

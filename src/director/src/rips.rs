@@ -76,12 +76,14 @@ impl Director {
                 .get(&track)
                 .and_then(|track| track.stems.get().rip())
                 .map_or(0, |rip| rip.abandoned);
-            let urgency = if abandoned >= ABANDONED_MAX {
+            // The end of a turn can wait for a batch; whoever asked for something should not.
+            let urgency = if abandoned >= ABANDONED_MAX || !self.is_somebody_waiting(track) {
                 Urgency::AfterBatch
             } else {
                 Urgency::Now
             };
-            if self.jobs.get(&job).is_some_and(|job| job.cancelled.is_none()) {
+            let told = self.jobs.get(&job).and_then(|job| job.cancelled);
+            if told.is_none_or(|told| urgency < told) {
                 self.cancel(job, urgency, effects);
                 return true;
             }
@@ -107,8 +109,14 @@ impl Director {
 
     /// Whether the running rip of `track` must let others by: a source to encode, the generator's groups, a rip that is waited for.
     fn must_give_way(&self, track: TrackId) -> bool {
+        !self.wants_separator() || self.is_somebody_waiting(track)
+    }
+
+    /// Whether somebody who asked for something waits until the rip of `track` gives way: not just ticks for their turn.
+    fn is_somebody_waiting(&self, track: TrackId) -> bool {
+        let contends = self.keeps_apart() && !self.interactive_groups().is_empty();
         self.next_encode().is_some()
-            || !self.wants_separator()
+            || contends
             || self
                 .next_rip()
                 .is_some_and(|next| next != track && self.is_waited_for(next))

@@ -153,8 +153,8 @@ fn ticks_stay_away_no_longer_than_their_turn_while_a_rip_runs() {
     pod.upload();
     pod.forget();
     pod.wait(Span::milliseconds(601));
-    assert_eq!(pod.count(&["Cancel"]), 1);
-    pod.finish("rip", Outcome::Yielded { abandoned: true });
+    assert_eq!(pod.count(&["Cancel", "AfterBatch"]), 1, "ticks can wait for a batch");
+    pod.finish("rip", Outcome::Yielded { abandoned: false });
     assert_eq!(pod.count(&["GateOpen"]), 1, "{:#?}", pod.said);
     assert_eq!(pod.count(&["start Rip"]), 0, "ticks have their turn");
     pod.wait(Span::milliseconds(501));
@@ -375,4 +375,16 @@ fn audio_that_does_not_arrive_in_time_is_refused_as_too_slow() {
     assert_eq!(pod.count(&["Refuse"]), 0);
     pod.wait(Span::seconds(2));
     assert_eq!(pod.count(&["Refuse", "TooSlow"]), 1);
+}
+
+#[test]
+fn whoever_asks_while_a_turn_ends_does_not_wait_for_the_batch() {
+    let mut pod = Pod::new(weighted_plan());
+    let (connection, _) = pod.session(1, Mode::Plain);
+    pod.hold("rip");
+    pod.upload();
+    pod.wait(Span::milliseconds(601));
+    pod.forget();
+    pod.event(Event::PromptAsked { connection });
+    assert_eq!(pod.count(&["Cancel", "Now"]), 1, "{:#?}", pod.said);
 }

@@ -154,7 +154,7 @@ pub(super) fn work(orders: &Mailbox<Job>, news: &Mailbox<News>, device: &Device)
 
 fn rip(job: &Job, done: &mut u32, news: &Mailbox<News>, device: &Device) -> Outcome {
     while *done < BATCHES {
-        if job.cancel.is_raised() || job.after_batch.is_raised() {
+        if job.cancel.is_raised() {
             seen::note(seen::Mark::RipGaveWay);
             return Outcome::Yielded { abandoned: false };
         }
@@ -166,8 +166,12 @@ fn rip(job: &Job, done: &mut u32, news: &Mailbox<News>, device: &Device) -> Outc
             Ok(false) => *done += 1,
             Err(outcome) => return outcome,
         }
-        let (job, done, total) = (job.id, *done, BATCHES);
-        tell(news, Event::RipProgress { job, done, total });
+        let (id, done, total) = (job.id, *done, BATCHES);
+        tell(news, Event::RipProgress { job: id, done, total });
+        if job.after_batch.is_raised() && done < total {
+            seen::note(seen::Mark::RipGaveWay);
+            return Outcome::Yielded { abandoned: false };
+        }
     }
     Outcome::Done
 }

@@ -72,7 +72,7 @@ impl Rips {
         let (mut done, total) = rip.progress();
         tell_progress(shared, job, track, done, total);
         while done < total {
-            if job.cancel.is_raised() || job.after_batch.is_raised() {
+            if job.cancel.is_raised() {
                 self.waiting.insert(track, rip);
                 return Ok(Outcome::Yielded { abandoned: false });
             }
@@ -80,6 +80,11 @@ impl Rips {
                 BatchOutcome::Done => {
                     done = rip.progress().0;
                     tell_progress(shared, job, track, done, total);
+                    // Not before the first batch: every turn gets the rip on.
+                    if job.after_batch.is_raised() && done < total {
+                        self.waiting.insert(track, rip);
+                        return Ok(Outcome::Yielded { abandoned: false });
+                    }
                 }
                 BatchOutcome::Abandoned => {
                     self.waiting.insert(track, rip);
