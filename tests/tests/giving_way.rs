@@ -9,7 +9,7 @@
 use std::{fs, path::PathBuf};
 
 use greenroom_tests::{Client, GENERATORS, Program, song, upload, weights_are_there};
-use greenroom_wire::ServerMessage;
+use greenroom_wire::{ServerMessage, StemState};
 use serde_json::{Value, json};
 
 const TRACK: &str = "track.wav";
@@ -67,9 +67,12 @@ async fn stems_after(options: &[&str], asked: u32) -> ([Vec<u8>; 2], u32) {
     let before = gave_way(&program);
     upload(program.address(), TRACK, &song(SECONDS)).await.unwrap().unwrap();
     let are_its_stems = |message: &ServerMessage| matches!(message, ServerMessage::StemAssets { fixture_name, .. } if fixture_name == TRACK);
-    // Not every swap finds the rip at work: one may come between two of its turns.
+    let is_being_ripped = |message: &ServerMessage| matches!(message, ServerMessage::StemProgress { fixture_name, state: StemState::Ripping, .. } if fixture_name == TRACK);
+    // Not every swap finds the rip at work: it may just have ended a turn. But none comes before its next turn has begun, since whoever
+    // asks without a pause keeps the device for good.
     while gave_way(&program) - before < asked {
         assert!(!session.texts.iter().any(are_its_stems), "the rip was over too soon");
+        session.message("the rip at work", is_being_ripped).await.unwrap();
         swap(&mut session).await;
     }
     session.message("the stems", are_its_stems).await.unwrap();

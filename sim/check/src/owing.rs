@@ -43,15 +43,7 @@ impl Owing {
     pub fn saw(&mut self, effect: &Effect) -> Result<(), String> {
         match effect {
             Effect::UploadOk(ack) if ack.stems_pending() => self.tracks.push((ack.track(), 0)),
-            Effect::PushStems { track, .. } | Effect::PushStemFailure { track, .. } => {
-                if !self.answered(*track) {
-                    if self.ended.contains(track) {
-                        return Err(format!("stems of {track:?} are told and nobody waits for them"));
-                    }
-                    // Asked for and come to nothing, all within the event.
-                    self.tracks.push((*track, 1));
-                }
-            }
+            Effect::PushStems { track, .. } | Effect::PushStemFailure { track, .. } => return self.told(*track),
             // Stems that come with a source answer what is owed; later sessions may get them again.
             Effect::SessionReady { track, stems, .. } | Effect::SwapReady { track, stems, .. }
                 if *stems != StemsAtHand::Nothing =>
@@ -59,6 +51,18 @@ impl Owing {
                 self.answered(*track);
             }
             _ => {}
+        }
+        Ok(())
+    }
+
+    fn told(&mut self, track: TrackId) -> Result<(), String> {
+        let waited_for = self.answered(track);
+        if !waited_for && self.ended.contains(&track) {
+            return Err(format!("stems of {track:?} are told and nobody waits for them"));
+        }
+        if !waited_for {
+            // Asked for and come to nothing, all within the event.
+            self.tracks.push((track, 1));
         }
         Ok(())
     }
