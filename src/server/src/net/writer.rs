@@ -101,14 +101,14 @@ impl WriteError {
 
 /// A frame as it goes out, or will in a moment.
 enum Ready {
-    Text(ServerMessage),
+    Text(Box<ServerMessage>),
     Audio(tokio::task::JoinHandle<Vec<u8>>),
 }
 
 impl From<Frame> for Ready {
     fn from(frame: Frame) -> Self {
         match frame {
-            Frame::Text(message) => Self::Text(message),
+            Frame::Text(message) => Self::Text(Box::new(message)),
             Frame::Audio(pcm) => Self::Audio(tokio::task::spawn_blocking(move || encode_halves(pcm.samples()))),
         }
     }
