@@ -1,5 +1,5 @@
 //! The disk under the director: what the library would have written, step by step, and what a crash leaves of it. The semantics are
-//! those of the library's own simulated disk (`sim/tests/disk_model.rs` compares the two); contents are left out.
+//! those of the library's own simulated disk; contents are left out.
 
 use greenroom_director::{Failure, Found, Outcome, Task, TrackId, Uploads};
 

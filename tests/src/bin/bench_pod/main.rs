@@ -20,6 +20,9 @@ struct Arguments {
     /// Seconds of the two listening sessions
     #[arg(long, default_value_t = 60)]
     seconds: u64,
+    /// Measure only how fast a rip gives way
+    #[arg(long)]
+    yields: bool,
     /// Print only the line of JSON
     #[arg(long)]
     json: bool,
@@ -30,6 +33,11 @@ async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let runs = arguments.runs as usize;
     let mut figures = Figures::new(arguments.json);
+    if arguments.yields {
+        steps::yields(&mut figures, runs).await?;
+        figures.print();
+        return Ok(());
+    }
     steps::separation(&mut figures)?;
     steps::uploads(&mut figures, runs).await?;
     steps::compressed(&mut figures, runs)?;

@@ -10,6 +10,7 @@ use greenroom_audio::{Pcm, WavFormat};
 use greenroom_tests::{Client, Incoming, Program, WITHOUT_STEMS, encoded, post_track, song, upload};
 use greenroom_wire::{ServerMessage, StemState, http::TrackState};
 use serde_json::{Map, Value, json};
+use tokio::time::timeout;
 
 use crate::{figures::Figures, play::Listener};
 
@@ -230,6 +231,9 @@ async fn listen(listener: &mut Listener, seconds: u64) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A rip that is owed has begun by then.
+const RIP_BEGINS_MAX: Duration = Duration::from_secs(5);
+
 /// Interactive work asked for in mid-rip, until the separator is off the device; with weights that have to make room.
 pub(crate) async fn yields(figures: &mut Figures, runs: usize) -> anyhow::Result<()> {
     figures.say("giving way");
@@ -242,12 +246,17 @@ pub(crate) async fn yields(figures: &mut Figures, runs: usize) -> anyhow::Result
     while taken < runs {
         number += 1;
         timed_upload(program.address(), &format!("rip{number}.wav"), &audio).await?;
-        for _ in 0..10 {
-            client
-                .message("the separator on the device", separator("resident"))
-                .await?;
-            // In the middle of a batch.
-            tokio::time::sleep(Duration::from_millis(60 + 17 * (taken as u64 % 9))).await;
+        while taken < runs {
+            let on_device = client.message("the separator on the device", separator("resident"));
+            if timeout(RIP_BEGINS_MAX, on_device).await.is_err() {
+                break;
+            }
+            // Somewhere in a batch; but a turn or the rip may end before.
+            let somewhere = Duration::from_millis(10 + 17 * (taken as u64 % 9));
+            let off_device = client.message("the separator off the device", separator("parked"));
+            if timeout(somewhere, off_device).await.is_ok() {
+                continue;
+            }
             let asked = Instant::now();
             client
                 .text(&json!({ "type": "prompt", "tags": format!("prompt {taken}") }))
