@@ -12,7 +12,7 @@ async fn a_short_storm_leaves_one_session_and_nothing_behind() {
         seed: 3,
     };
     let report = storm::run(options, |_| {}).await.unwrap();
-    // Memory is judged over the long storm: in a short one, what the allocator keeps hides what the pod does.
+    // Memory is judged over the long storm: a short one moves by more than it could tell.
     assert!(report.counts_nothing(), "{report:#?}");
     // A storm in which nothing happens proves nothing.
     assert!(

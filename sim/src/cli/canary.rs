@@ -1,6 +1,6 @@
 //! `greenroom-sim canary`: every seeded bug against every layer that must notice it.
 
-use std::{process::ExitCode, time::Instant};
+use std::process::ExitCode;
 
 use clap::Args;
 
@@ -19,7 +19,6 @@ pub(crate) struct Arguments {
 /// Says how to get the build that has them.
 #[cfg(not(feature = "canary"))]
 pub(crate) fn run(_: &Arguments) -> ExitCode {
-    let _ = Instant::now;
     println!("This build has no seeded bugs. Run:\n  cargo run --package greenroom-sim --features canary -- canary");
     ExitCode::from(2)
 }
@@ -27,6 +26,8 @@ pub(crate) fn run(_: &Arguments) -> ExitCode {
 /// Switches one bug on after another, and looks whether the layers notice.
 #[cfg(feature = "canary")]
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
+    use std::time::Instant;
+
     use greenroom_director::Bug;
     use greenroom_sim::canary::{Layer, layers_of};
 

@@ -38,7 +38,7 @@ pub(crate) struct Block {
 }
 
 impl Block {
-    /// In this order, each a batch of its own: about 110 ms on one core.
+    /// In this order, each a batch of its own.
     pub(crate) const STEPS: [Step; 4] = [
         Step::Vocals(Half::Down),
         Step::Vocals(Half::Up),
