@@ -1,0 +1,2 @@
+//! The stage of an NVIDIA GPU.
+#![deny(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Fused operations of the networks.
+#![deny(unsafe_code)]

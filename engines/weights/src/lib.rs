@@ -1,0 +1,2 @@
+//! Packed weight images.
+#![deny(unsafe_code)]
