@@ -3,6 +3,7 @@
 #![deny(unsafe_code)]
 
 pub mod checkpoint;
+mod melband;
 mod spleeter;
 
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use greenroom_audio::Pcm;
 use greenroom_sync::CancelFlag;
 
 pub use checkpoint::{Checkpoint, CheckpointError, CheckpointState, FetchStep, KNOWN_MODELS, SPLEETER, Verified};
+pub use melband::{Melband, MelbandConfig, MelbandError, MelbandOptions, noise, write_random_checkpoint};
 pub use spleeter::{Spleeter, SpleeterNets, SpleeterOptions, WeightsError};
 
 /// The two stems of a track, in this order everywhere.
@@ -37,6 +39,9 @@ pub enum BatchOutcome {
 pub trait Separator: Send + Sync {
     /// Short name for telemetry and `doctor`.
     fn name(&self) -> &'static str;
+
+    /// Device memory that a batch needs beside the weights, in bytes; a rip's accumulators are in host memory and do not count.
+    fn workspace_bytes(&self) -> u64;
 
     /// Begins a rip: fixes the batch plan, so that the stems are bit-identical however often the rip gives way.
     ///

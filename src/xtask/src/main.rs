@@ -6,6 +6,7 @@
     reason = "a tool talks to whoever runs it"
 )]
 
+mod cuda;
 mod packages;
 mod shell;
 mod test;
@@ -33,6 +34,7 @@ Needs Rust, Node.js 20 or later with npm, and Python 3 with pip; everything else
   cargo xtask test --keep-going                  everything that CI checks, all failures in one run
   cargo xtask bench pod --json                   every bar of the pod; the last line is JSON
   cargo xtask storm                              10,000 clients in storms of 50, garbage among them
+  cargo xtask dist-gpu                           the program for NVIDIA GPUs, built on any machine
   cargo xtask types                              after a change to a type of the wire";
 
 #[derive(Debug, Subcommand)]
@@ -72,6 +74,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Build the program for NVIDIA GPUs (no GPU or toolkit needed here) into target/dist/greenroom-cuda.gz
+    DistGpu,
     /// Write the client's types, constants and knob table (web/src/generated/wire.ts) from the Rust ones
     Types {
         /// Write nothing; fail if the file is stale
@@ -109,6 +113,7 @@ fn main() -> anyhow::Result<()> {
             seed,
             json,
         } => storm_of(reconnects, storm, seed, json),
+        Command::DistGpu => cuda::dist(),
         Command::Types { check } => types(check),
     }
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::bail;
 
-use crate::{packages, shell, web};
+use crate::{cuda, packages, shell, web};
 
 /// What tests on sockets need of the program: a stage that fails on purpose.
 const STAGE: &str = "greenroom/simulated-stage";
@@ -42,6 +42,7 @@ fn steps(quick: bool, keep_going: bool) -> Vec<Step> {
         ("generated types", || crate::types(true)),
         ("page: packages, types, unit tests, build", page),
         ("lints", lints),
+        ("lints with CUDA", cuda::lints),
         ("the program", || {
             shell::run(
                 "cargo",

@@ -80,12 +80,6 @@ impl Spleeter {
             image: options.ram_cache.then_some(image),
         }))
     }
-
-    /// Bytes that a batch needs beside the weights and the rip's own accumulators.
-    #[must_use]
-    pub fn workspace_bytes(&self) -> u64 {
-        self.workspace_bytes
-    }
 }
 
 impl Tenant for Spleeter {
@@ -119,6 +113,10 @@ impl Tenant for Spleeter {
 impl Separator for Spleeter {
     fn name(&self) -> &'static str {
         "spleeter"
+    }
+
+    fn workspace_bytes(&self) -> u64 {
+        self.workspace_bytes
     }
 
     fn begin(&self, track: Arc<Pcm>) -> Result<Box<dyn Rip>, SeparateError> {

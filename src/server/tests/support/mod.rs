@@ -96,6 +96,10 @@ impl Separator for Shared {
         "mid-side"
     }
 
+    fn workspace_bytes(&self) -> u64 {
+        0
+    }
+
     fn begin(&self, track: Arc<Pcm>) -> Result<Box<dyn Rip>, SeparateError> {
         Ok(Box::new(MidSideRip {
             separator: Arc::clone(&self.0),
