@@ -1,0 +1,53 @@
+//! Where modules take their tensors from.
+
+use candle_core::{DType, Device, Tensor};
+
+use crate::{error::WeightsError, image::PackedImage};
+
+/// Tensors by name, on one device.
+pub trait WeightSource {
+    /// The device that they are on.
+    fn device(&self) -> &Device;
+
+    /// The tensor of that name, which must have that shape.
+    ///
+    /// # Errors
+    /// `Unknown`, `Shape`, `Tensor`; each names the tensor.
+    fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor, WeightsError>;
+}
+
+/// The tensors of an image as copies in system RAM, in `f32` whatever floating-point type the image has: what the CPU computes in.
+#[derive(Clone, Copy, Debug)]
+pub struct HostWeights<'a> {
+    image: &'a PackedImage,
+}
+
+impl<'a> HostWeights<'a> {
+    /// The tensors of `image`.
+    #[must_use]
+    pub fn new(image: &'a PackedImage) -> Self {
+        Self { image }
+    }
+}
+
+impl WeightSource for HostWeights<'_> {
+    fn device(&self) -> &Device {
+        &Device::Cpu
+    }
+
+    fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor, WeightsError> {
+        let entry = self.image.layout().find(name, shape)?;
+        let bytes = &self.image.bytes()[entry.offset..entry.offset + entry.bytes()];
+        let tensor = Tensor::from_raw_buffer(bytes, entry.dtype, shape, &Device::Cpu).and_then(|tensor| {
+            if matches!(entry.dtype, DType::F16 | DType::BF16) {
+                tensor.to_dtype(DType::F32)
+            } else {
+                Ok(tensor)
+            }
+        });
+        tensor.map_err(|source| WeightsError::Tensor {
+            name: name.into(),
+            source,
+        })
+    }
+}
