@@ -1,0 +1,222 @@
+//! A track on its way through the network, piece by piece.
+
+use std::sync::Arc;
+
+use candle_core::Tensor;
+use greenroom_audio::Pcm;
+use greenroom_sync::CancelFlag;
+use rayon::prelude::*;
+
+use super::{
+    Core,
+    config::CHANNELS,
+    interruption::Interruption,
+    network::Network,
+    plan::Plan,
+    resample::{Input, Resampler},
+};
+use crate::{BatchOutcome, Rip, SeparateError, Stems};
+
+/// Samples that are divided as one task.
+const BLOCK: usize = 1 << 14;
+
+/// A rip of one track.
+pub(crate) struct MelbandRip {
+    core: Arc<Core>,
+    track: Arc<Pcm>,
+    plan: Plan,
+    /// The track's channels at the network's rate.
+    sound: Vec<Vec<f32>>,
+    /// The sum of all pieces of singing so far, of each channel of the track, weighted where pieces overlap.
+    singing: Vec<Vec<f32>>,
+    batches_done: u32,
+    batches: u32,
+}
+
+impl MelbandRip {
+    pub(super) fn new(core: Arc<Core>, track: Arc<Pcm>) -> Result<Self, SeparateError> {
+        let resampler = Resampler::new(track.sample_rate(), core.config.sample_rate);
+        let length = resampler.output_length(track.frames());
+        let plan = Plan::new(&core.config, length);
+        let batches = u32::try_from(plan.pieces().div_ceil(core.pieces_a_batch))
+            .map_err(|_| SeparateError::Unsuitable("it has more than 4 billion pieces of 8 s".into()))?;
+        let channels = usize::from(track.channels());
+        let sound = core.pool.install(|| {
+            (0..channels)
+                .map(|channel| {
+                    let mut sound = vec![0.0; length];
+                    resampler.channel(&Interleaved(&track), channel, &mut sound);
+                    sound
+                })
+                .collect()
+        });
+        Ok(Self {
+            plan,
+            sound,
+            singing: vec![vec![0.0; length]; channels],
+            batches_done: 0,
+            batches,
+            core,
+            track,
+        })
+    }
+
+    /// The pieces of the next batch.
+    fn pieces(&self) -> std::ops::Range<usize> {
+        let first = self.batches_done as usize * self.core.pieces_a_batch;
+        first..self.plan.pieces().min(first + self.core.pieces_a_batch)
+    }
+
+    /// What the network makes of the next batch: `[pieces][2][chunk]`.
+    fn separate(&self, network: &Network, cancel: &CancelFlag) -> Result<Vec<f32>, Interruption> {
+        let mut look = || {
+            if cancel.is_raised() {
+                return Err(Interruption::Cancelled);
+            }
+            Ok(())
+        };
+        look()?;
+        let (pieces, chunk) = (self.pieces(), self.core.config.chunk);
+        let mut heard = vec![0.0; pieces.len() * CHANNELS * chunk];
+        heard.par_chunks_exact_mut(chunk).enumerate().for_each(|(index, out)| {
+            let (piece, channel) = (pieces.start + index / CHANNELS, index % CHANNELS);
+            // A mono track is heard in both channels.
+            self.plan
+                .cut(piece, &self.sound[channel.min(self.sound.len() - 1)], out);
+        });
+        let heard = Tensor::from_vec(heard, (pieces.len(), CHANNELS, chunk), network.device())?;
+        let singing = network.separate(&heard, &mut look)?.flatten_all()?.to_vec1::<f32>()?;
+        look()?;
+        if !singing.par_iter().all(|sample| sample.is_finite()) {
+            let batch = self.batches_done;
+            return Err(SeparateError::NotFinite { batch }.into());
+        }
+        Ok(singing)
+    }
+
+    /// Adds a batch to the sums. A mono track is what the first channel hears.
+    fn add(&mut self, batch: &[f32]) {
+        let (pieces, chunk, plan) = (self.pieces(), self.core.config.chunk, &self.plan);
+        self.singing.par_iter_mut().enumerate().for_each(|(channel, sum)| {
+            for (piece, sounds) in pieces.clone().zip(batch.chunks_exact(CHANNELS * chunk)) {
+                plan.add(piece, &sounds[channel * chunk..][..chunk], sum);
+            }
+        });
+    }
+
+    /// Turns the sums into averages.
+    fn divide(&mut self) {
+        let plan = &self.plan;
+        for channel in &mut self.singing {
+            channel.par_chunks_mut(BLOCK).enumerate().for_each(|(block, sums)| {
+                for (index, sum) in sums.iter_mut().enumerate() {
+                    *sum /= plan.divisor(block * BLOCK + index);
+                }
+            });
+        }
+    }
+
+    fn stem(&self, resampler: &Resampler, input: &impl Input) -> Pcm {
+        let channels = usize::from(self.track.channels());
+        let mut samples = vec![0.0; self.track.samples().len()];
+        resampler.interleaved(input, channels, &mut samples);
+        Pcm::new(self.track.sample_rate(), self.track.channels(), samples)
+    }
+}
+
+impl Rip for MelbandRip {
+    fn progress(&self) -> (u32, u32) {
+        (self.batches_done, self.batches)
+    }
+
+    fn run_batch(&mut self, cancel: &CancelFlag) -> Result<BatchOutcome, SeparateError> {
+        if self.batches_done == self.batches {
+            return Ok(BatchOutcome::Done);
+        }
+        let core = Arc::clone(&self.core);
+        let network = core.slot.lease().map_err(|_| SeparateError::NotResident)?;
+        let outcome = core.pool.install(|| {
+            let batch = self.separate(&network, cancel)?;
+            self.add(&batch);
+            Ok(())
+        });
+        match outcome {
+            Ok(()) => {
+                self.batches_done += 1;
+                Ok(BatchOutcome::Done)
+            }
+            Err(Interruption::Cancelled) => Ok(BatchOutcome::Abandoned),
+            Err(Interruption::Failed(error)) => Err(error),
+        }
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<Stems, SeparateError> {
+        if self.batches_done < self.batches {
+            return Err(SeparateError::Unfinished {
+                done: self.batches_done,
+                total: self.batches,
+            });
+        }
+        let core = Arc::clone(&self.core);
+        core.pool.install(|| {
+            self.divide();
+            let resampler = Resampler::new(core.config.sample_rate, self.track.sample_rate());
+            let vocals = self.stem(&resampler, &Planar(&self.singing));
+            let rest = Difference {
+                all: &self.sound,
+                part: &self.singing,
+            };
+            let instruments = self.stem(&resampler, &rest);
+            Ok(Stems { vocals, instruments })
+        })
+    }
+}
+
+/// The track.
+struct Interleaved<'a>(&'a Pcm);
+
+impl Input for Interleaved<'_> {
+    fn length(&self) -> usize {
+        self.0.frames()
+    }
+
+    fn read(&self, channel: usize, start: usize, out: &mut [f32]) {
+        let channels = usize::from(self.0.channels());
+        let frames = self.0.samples()[start * channels..].chunks_exact(channels);
+        for (out, frame) in out.iter_mut().zip(frames) {
+            *out = frame[channel];
+        }
+    }
+}
+
+/// Channels one after another.
+struct Planar<'a>(&'a [Vec<f32>]);
+
+impl Input for Planar<'_> {
+    fn length(&self) -> usize {
+        self.0[0].len()
+    }
+
+    fn read(&self, channel: usize, start: usize, out: &mut [f32]) {
+        out.copy_from_slice(&self.0[channel][start..][..out.len()]);
+    }
+}
+
+/// What is left of all channels without a part.
+struct Difference<'a> {
+    all: &'a [Vec<f32>],
+    part: &'a [Vec<f32>],
+}
+
+impl Input for Difference<'_> {
+    fn length(&self) -> usize {
+        self.all[0].len()
+    }
+
+    fn read(&self, channel: usize, start: usize, out: &mut [f32]) {
+        let (all, part) = (&self.all[channel][start..], &self.part[channel][start..]);
+        for (out, (all, part)) in out.iter_mut().zip(all.iter().zip(part)) {
+            *out = all - part;
+        }
+    }
+}
