@@ -8,7 +8,7 @@ use std::{
 
 use greenroom_audio::{Pcm, SAMPLE_RATE};
 use greenroom_separator::{BatchOutcome, Rip, Separator, Spleeter};
-use greenroom_stage::Tenant;
+use greenroom_stage::{Home, Tenant};
 use greenroom_sync::CancelFlag;
 
 #[path = "../tests/support/mod.rs"]
@@ -27,7 +27,7 @@ fn main() {
     let open_seconds = opened.elapsed().as_secs_f64();
     let restored = Instant::now();
     assert!(separator.detach(), "nothing is leased");
-    separator.attach().expect("the networks can be built");
+    separator.attach(&Home::Ram).expect("the networks can be built");
     let restore_seconds = restored.elapsed().as_secs_f64();
     let stems = support::separate(&separator, &song.mixture);
 

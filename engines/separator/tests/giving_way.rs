@@ -11,7 +11,7 @@ use std::{
 
 use greenroom_audio::{Pcm, SAMPLE_RATE};
 use greenroom_separator::{BatchOutcome, Rip, SeparateError, Separator};
-use greenroom_stage::Tenant;
+use greenroom_stage::{Home, Tenant};
 use greenroom_sync::CancelFlag;
 use support::{resident_separator, run_out, separate, song_with_stems};
 
@@ -64,7 +64,7 @@ fn stems_are_the_same_bits_however_often_the_rip_gave_way() {
                 rip.run_batch(&CancelFlag::new()),
                 Err(SeparateError::NotResident)
             ));
-            separator.attach().unwrap();
+            separator.attach(&Home::Ram).unwrap();
         }
     }
     assert!(abandoned >= 2, "nothing was interrupted");

@@ -8,7 +8,7 @@ use std::{fs, sync::Arc};
 
 use greenroom_audio::{Pcm, SAMPLE_RATE, peak};
 use greenroom_separator::{CheckpointError, SPLEETER, SeparateError, Separator, Spleeter, SpleeterOptions};
-use greenroom_stage::{GroupClass, Tenant};
+use greenroom_stage::{GroupClass, Home, Tenant};
 use greenroom_sync::CancelFlag;
 use support::{models, pool, resident_separator, separate};
 
@@ -81,7 +81,7 @@ fn parked_weights_are_not_used() {
         rip.run_batch(&CancelFlag::new()),
         Err(SeparateError::NotResident)
     ));
-    separator.attach().unwrap();
+    separator.attach(&Home::Ram).unwrap();
     support::run_out(rip.as_mut(), &CancelFlag::new());
     assert!(separator.detach(), "a rip between batches leases nothing");
     rip.finish().unwrap();
@@ -126,7 +126,7 @@ fn a_network_that_gives_nan_is_caught_wherever_it_begins() {
             },
         )
         .unwrap();
-        separator.attach().unwrap();
+        separator.attach(&Home::Ram).unwrap();
         let mut rip = separator.begin(tone(50_000, 2)).unwrap();
         // The masks are looked at when all four batches of the block are done.
         let outcome = (0..4).map(|_| rip.run_batch(&CancelFlag::new())).find(Result::is_err);
@@ -153,7 +153,7 @@ fn indifferent_separator() -> (tempfile::TempDir, Arc<Spleeter>) {
         pool: pool(2),
     };
     let separator = Spleeter::open(dir.path(), options).unwrap();
-    separator.attach().unwrap();
+    separator.attach(&Home::Ram).unwrap();
     (dir, separator)
 }
 
@@ -215,10 +215,10 @@ fn the_ram_cache_makes_the_file_needless_and_nothing_else_does() {
             },
         )
         .unwrap();
-        separator.attach().unwrap();
+        separator.attach(&Home::Ram).unwrap();
         assert!(separator.detach());
         fs::remove_file(SPLEETER.locate(dir.path())).unwrap();
-        assert_eq!(separator.attach().is_ok(), ram_cache);
+        assert_eq!(separator.attach(&Home::Ram).is_ok(), ram_cache);
         // A failed attachment leaves nothing to lease.
         let outcome = separator.begin(tone(100, 1)).unwrap().run_batch(&CancelFlag::new());
         assert_eq!(matches!(outcome, Err(SeparateError::NotResident)), !ram_cache);

@@ -9,7 +9,7 @@ use crate::{
     error::StageError,
     model::{MemoryModel, Reading},
     platform::{Mutex, MutexGuard},
-    stage::{Stage, Tenant, Workspace},
+    stage::{Home, Stage, Tenant, Workspace},
 };
 
 struct House {
@@ -74,7 +74,7 @@ impl Stage for CpuStage {
         let tenant = self.tenant(group)?;
         self.house().model.restore(group)?;
         // Building takes long and must not keep others from reading the figures: the room is already taken.
-        if let Err(reason) = tenant.attach() {
+        if let Err(reason) = tenant.attach(&Home::Ram) {
             self.house().model.park(group)?;
             return Err(StageError::BuildFailed {
                 group: group.into(),
@@ -93,7 +93,7 @@ impl Stage for CpuStage {
         if let Err(error) = house.model.park(group) {
             // It stays resident, so its modules must be there.
             if house.model.is_resident(group) == Some(true) {
-                tenant.attach().map_err(|reason| StageError::BuildFailed {
+                tenant.attach(&Home::Ram).map_err(|reason| StageError::BuildFailed {
                     group: group.into(),
                     reason,
                 })?;

@@ -28,6 +28,14 @@ pub enum StageError {
         /// What the engine said.
         reason: String,
     },
+    /// The device's driver refused a call for a reason that is none of the others; what was begun is undone.
+    #[error("the device's driver refused {call}: {reason}")]
+    Refused {
+        /// The call.
+        call: String,
+        /// What the driver said.
+        reason: String,
+    },
     /// No group of that name was registered.
     #[error("no weight group is called {0}")]
     NotRegistered(String),

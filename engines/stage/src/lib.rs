@@ -19,4 +19,4 @@ pub use error::StageError;
 pub use model::{Fault, MemoryModel, ModelGroup, Reading};
 pub use simulated::{Hook, SimulatedStage, StageOperation};
 pub use slot::{ModuleLease, ModuleSlot, NotResident};
-pub use stage::{GroupClass, Stage, Tenant, Workspace};
+pub use stage::{DeviceHome, GroupClass, Home, HostImage, Stage, Tenant, Workspace};

@@ -13,11 +13,32 @@ pub enum GroupClass {
     Separator,
 }
 
+/// A group's weights in system RAM, byte for byte as a device holds them. They never change.
+pub type HostImage = dyn AsRef<[u8]> + Send + Sync;
+
+/// Where the weights of a group that comes in are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Home {
+    /// In system RAM: the tenant builds its modules from what it has there.
+    Ram,
+    /// On a device, which holds the tenant's image now.
+    Device(DeviceHome),
+}
+
+/// A group's place on a device: the same as long as the stage lives, whether the group is there or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeviceHome {
+    /// Device address of the image's first byte.
+    pub address: u64,
+    /// Length of the image.
+    pub bytes: u64,
+}
+
 /// A weight group as its engine offers it to a stage.
 ///
 /// On a CPU, coming in means building the modules from the host image and leaving means dropping them. On a GPU the modules are built
-/// once over addresses that do not change, and memory is mapped and unmapped behind them; then both calls only open and close the
-/// [`ModuleSlot`](crate::ModuleSlot).
+/// the first time, over addresses that do not change, and memory is mapped and unmapped behind them; afterwards both calls only open
+/// and close the [`ModuleSlot`](crate::ModuleSlot).
 pub trait Tenant: Send + Sync {
     /// The group's name: `dit`, `conditioner`, `text_encoder`, `vae`, `separator`.
     fn name(&self) -> &'static str;
@@ -28,11 +49,17 @@ pub trait Tenant: Send + Sync {
     /// Bytes that its weights take on the device.
     fn weights_bytes(&self) -> u64;
 
-    /// Brings the modules into being, from the host image, so that they can be leased.
+    /// What a device has to hold before [`attach`](Self::attach), `weights_bytes` long. Without one the modules live in system RAM,
+    /// whatever the stage, and take nothing of a device.
+    fn image(&self) -> Option<Arc<HostImage>> {
+        None
+    }
+
+    /// Brings the modules into being, so that they can be leased.
     ///
     /// # Errors
-    /// In words, what could not be built; nothing is leased then.
-    fn attach(&self) -> Result<(), String>;
+    /// In words, what could not be built; nothing can be leased then.
+    fn attach(&self, home: &Home) -> Result<(), String>;
 
     /// Takes the modules away. Gives `false`, and changes nothing, while one of them is leased.
     fn detach(&self) -> bool;

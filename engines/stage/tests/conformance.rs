@@ -3,32 +3,48 @@
 use std::sync::Arc;
 
 use greenroom_stage::{
-    CpuStage, MemoryModel, SimulatedStage,
-    conformance::{CAPACITY, SCENARIOS, Subject},
+    CpuStage, Fault, MemoryModel, SimulatedStage, Stage,
+    conformance::{CAPACITY, Injection, SCENARIOS, Subject},
 };
 
-#[test]
-fn the_cpu_stage_conforms() {
+/// Runs the list, each scenario on a stage of its own.
+fn conforms<S: Stage>(fresh: impl Fn() -> S, inject: impl Fn(&S, Fault)) {
     for (name, scenario) in SCENARIOS {
         println!("{name}");
-        let stage = CpuStage::new(CAPACITY);
+        let stage = fresh();
+        let allocation = || inject(&stage, Fault::Allocation(0));
+        let halfway = || inject(&stage, Fault::HalfRestore);
+        let host = || inject(&stage, Fault::HostMemory);
+        let restore_steps: [Injection<'_>; 3] = [
+            ("no memory", &allocation),
+            ("half of it is mapped", &halfway),
+            ("no host memory", &host),
+        ];
         scenario(&Subject {
             stage: &stage,
-            inject: &|fault| stage.with_model(|model| model.inject(fault)),
+            granule: 1,
+            inject: &|fault| inject(&stage, fault),
+            restore_steps: &restore_steps,
+            park_steps: &[("no host memory", &host)],
+            read_back: &|home| panic!("this stage has no addresses, and gave {home:?}"),
         });
     }
 }
 
 #[test]
+fn the_cpu_stage_conforms() {
+    conforms(
+        || CpuStage::new(CAPACITY),
+        |stage, fault| stage.with_model(|model| model.inject(fault)),
+    );
+}
+
+#[test]
 fn the_simulated_stage_conforms() {
-    for (name, scenario) in SCENARIOS {
-        println!("{name}");
-        let stage = SimulatedStage::new(MemoryModel::new(CAPACITY), Arc::new(|_| {}));
-        scenario(&Subject {
-            stage: &stage,
-            inject: &|fault| stage.with_model(|model| model.inject(fault)),
-        });
-    }
+    conforms(
+        || SimulatedStage::new(MemoryModel::new(CAPACITY), Arc::new(|_| {})),
+        |stage, fault| stage.with_model(|model| model.inject(fault)),
+    );
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use candle_core::{Device, Tensor};
 use greenroom_generator::GenerateError;
-use greenroom_stage::{GroupClass, ModuleSlot, Tenant};
+use greenroom_stage::{GroupClass, Home, ModuleSlot, Tenant};
 use greenroom_sync::CancelFlag;
 use rand_pcg::{
     Pcg64Mcg,
@@ -158,7 +158,7 @@ impl Tenant for Group {
         (self.image.len() * size_of::<f32>()) as u64
     }
 
-    fn attach(&self) -> Result<(), String> {
+    fn attach(&self, _home: &Home) -> Result<(), String> {
         self.slot
             .fill(Network::build(&self.image).map_err(|error| error.to_string())?);
         Ok(())
@@ -187,7 +187,7 @@ mod tests {
         let flag = CancelFlag::new();
         assert!(matches!(group.run(1, &flag), Err(GenerateError::NotResident("dit"))));
         for _ in 0..3 {
-            group.attach().unwrap();
+            group.attach(&Home::Ram).unwrap();
             assert_eq!(group.run(2, &flag).unwrap(), 1.0);
             assert!(group.detach());
             assert!(matches!(group.run(1, &flag), Err(GenerateError::NotResident("dit"))));
@@ -223,7 +223,7 @@ mod tests {
     #[test]
     fn a_raised_flag_is_seen() {
         let group = group(1);
-        group.attach().unwrap();
+        group.attach(&Home::Ram).unwrap();
         let flag = CancelFlag::new();
         flag.raise();
         assert!(matches!(group.run(5, &flag), Err(GenerateError::Cancelled)));

@@ -23,7 +23,7 @@ use std::{fs, path::Path, sync::Arc};
 
 use candle_core::DType;
 use greenroom_audio::{Pcm, SAMPLE_RATE, first_bad_sample};
-use greenroom_stage::{GroupClass, ModuleSlot, Tenant};
+use greenroom_stage::{GroupClass, Home, ModuleSlot, Tenant};
 use greenroom_weights::{HostWeights, ImageKey, PackedImage};
 use sha2::{Digest, Sha256};
 
@@ -172,7 +172,7 @@ impl Tenant for Melband {
         self.image.bytes().len() as u64
     }
 
-    fn attach(&self) -> Result<(), String> {
+    fn attach(&self, _home: &Home) -> Result<(), String> {
         let network =
             Network::new(&self.core.config, &HostWeights::new(&self.image)).map_err(|error| error.to_string())?;
         self.core.slot.fill(network);

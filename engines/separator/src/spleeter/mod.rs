@@ -28,7 +28,7 @@ use std::{
 };
 
 use greenroom_audio::{Pcm, SAMPLE_RATE, first_bad_sample};
-use greenroom_stage::{GroupClass, ModuleSlot, Tenant};
+use greenroom_stage::{GroupClass, Home, ModuleSlot, Tenant};
 
 use self::core::Core;
 pub use self::weights::{SpleeterNets, WeightsError};
@@ -95,7 +95,7 @@ impl Tenant for Spleeter {
         self.weights_bytes
     }
 
-    fn attach(&self) -> Result<(), String> {
+    fn attach(&self, _home: &Home) -> Result<(), String> {
         let nets = match &self.image {
             Some(image) => SpleeterNets::build(image),
             // Checked again: the file may have changed since it was opened.

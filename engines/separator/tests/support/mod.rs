@@ -13,7 +13,7 @@ use greenroom_separator::{
     BatchOutcome, Rip, Separator, Spleeter, SpleeterOptions, Stems,
     checkpoint::{CheckpointState, SPLEETER, download_package},
 };
-use greenroom_stage::Tenant;
+use greenroom_stage::{Home, Tenant};
 use greenroom_sync::CancelFlag;
 use symphonia::core::{
     codecs::{CodecParameters, audio::AudioDecoderOptions},
@@ -63,7 +63,7 @@ pub(crate) fn resident_separator(threads: usize) -> Arc<Spleeter> {
         pool: pool(threads),
     };
     let separator = Spleeter::open(&models(), options).unwrap_or_else(|error| panic!("{error}"));
-    separator.attach().expect("the networks can be built");
+    separator.attach(&Home::Ram).expect("the networks can be built");
     separator
 }
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use greenroom_director::{Failure, Group, Outcome, Plan, Work};
-use greenroom_stage::{Fault, GroupClass, MemoryModel, ModuleSlot, SimulatedStage, Stage, StageError, Tenant};
+use greenroom_stage::{Fault, GroupClass, Home, MemoryModel, ModuleSlot, SimulatedStage, Stage, StageError, Tenant};
 use shuttle::rand::{Rng, thread_rng};
 
 /// A weight group whose module is nothing but its being there.
@@ -29,7 +29,7 @@ impl Tenant for Weights {
         self.bytes
     }
 
-    fn attach(&self) -> Result<(), String> {
+    fn attach(&self, _home: &Home) -> Result<(), String> {
         self.slot.fill(());
         Ok(())
     }

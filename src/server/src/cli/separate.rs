@@ -12,7 +12,7 @@ use anyhow::Context;
 use clap::Args;
 use greenroom_audio::{Pcm, WavFormat};
 use greenroom_separator::{BatchOutcome, Separator, Spleeter, SpleeterOptions, Stems};
-use greenroom_stage::Tenant;
+use greenroom_stage::{Home, Tenant};
 use greenroom_sync::CancelFlag;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
@@ -55,7 +55,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
             pool: Arc::new(pool),
         },
     )?;
-    separator.attach().map_err(anyhow::Error::msg)?;
+    separator.attach(&Home::Ram).map_err(anyhow::Error::msg)?;
     let started = Instant::now();
     let stems = separate(&separator, Arc::clone(&track))?;
     let took = started.elapsed().as_secs_f64();

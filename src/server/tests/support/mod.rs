@@ -26,7 +26,7 @@ use greenroom_director::{
 use greenroom_generator::{Generator, PlayerSettings, Prompt, StreamSettings};
 use greenroom_library::{Library, LibraryError, Limits as LibraryLimits, RealDisk, Uploads as LibraryUploads};
 use greenroom_separator::{BatchOutcome, Rip, SeparateError, Separator, Stems};
-use greenroom_stage::{GroupClass, ModuleSlot, Stage, Tenant};
+use greenroom_stage::{GroupClass, Home, ModuleSlot, Stage, Tenant};
 use greenroom_sync::CancelFlag;
 use greenroom_wire::{Ready, ServerMessage, UploadOk};
 use tokio::sync::mpsc::UnboundedSender;
@@ -78,7 +78,7 @@ impl Tenant for MidSide {
         SEPARATOR_BYTES
     }
 
-    fn attach(&self) -> Result<(), String> {
+    fn attach(&self, _home: &Home) -> Result<(), String> {
         self.slot.fill(());
         Ok(())
     }
