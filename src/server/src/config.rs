@@ -50,12 +50,25 @@ pub enum UploadsChoice {
     Keep,
 }
 
-/// Which device holds the weights.
+/// Where weights are and networks run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DeviceChoice {
+    /// The GPU where there is one and the engines can use it, else the CPU.
+    #[default]
+    Auto,
+    /// The CPU and system RAM.
+    Cpu,
+    /// The first NVIDIA GPU; an error where there is none.
+    Cuda,
+}
+
+/// Which stage moves weights, whatever the device.
 #[cfg(feature = "simulated-stage")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StageChoice {
-    /// This machine's memory.
+    /// The device's own.
     #[default]
     Cpu,
     /// A device whose moves take their time, and now and then fail.
@@ -124,7 +137,15 @@ pub struct Settings {
         help_heading = "Engines and placement"
     )]
     pub generator: Option<GeneratorChoice>,
-    /// Which device holds the weights
+    /// Where weights are and networks run
+    #[arg(
+        long,
+        env = "GREENROOM_DEVICE",
+        value_enum,
+        help_heading = "Engines and placement"
+    )]
+    pub device: Option<DeviceChoice>,
+    /// Which stage moves weights
     #[cfg(feature = "simulated-stage")]
     #[arg(long, value_enum, hide = true, help_heading = "Engines and placement")]
     pub stage: Option<StageChoice>,
@@ -239,7 +260,9 @@ pub struct Config {
     pub acestep_models_dir: Option<PathBuf>,
     /// What makes the music.
     pub generator: GeneratorChoice,
-    /// Which device holds the weights.
+    /// Where weights are and networks run.
+    pub device: DeviceChoice,
+    /// Which stage moves weights.
     #[cfg(feature = "simulated-stage")]
     pub stage: StageChoice,
     /// When eager weights make room.
@@ -298,6 +321,7 @@ impl Settings {
             melband_checkpoint,
             acestep_models_dir,
             generator,
+            device,
             #[cfg(feature = "simulated-stage")]
             stage,
             park_policy,
@@ -352,6 +376,7 @@ impl Settings {
             melband_checkpoint: self.melband_checkpoint,
             acestep_models_dir: self.acestep_models_dir,
             generator: self.generator.unwrap_or(GeneratorChoice::Spectral),
+            device: self.device.unwrap_or_default(),
             #[cfg(feature = "simulated-stage")]
             stage: self.stage.unwrap_or_default(),
             policy: match self.park_policy.unwrap_or(PolicyChoice::Always) {

@@ -6,10 +6,11 @@ mod simulated;
 use std::sync::Arc;
 
 use anyhow::Context;
+use candle_core::DType;
 use greenroom_director::{Group, Plan, Times};
 use greenroom_generator::{Generator, PlayerSettings};
 use greenroom_library::{Library, Limits, RealDisk, Recovery, Uploads};
-use greenroom_separator::{Separator, Spleeter, SpleeterOptions};
+use greenroom_separator::{Melband, MelbandOptions, Separator, Spleeter, SpleeterOptions};
 use greenroom_spectral::Spectral;
 use greenroom_stage::{CpuStage, Stage, Tenant};
 use greenroom_weighted::{Weighted, WeightedConfig};
@@ -21,6 +22,8 @@ use crate::{
 
 /// Audio kept in memory beyond what plays: about five tracks of two minutes.
 const CACHE_BYTES_MAX: usize = 256 << 20;
+/// Folder of the models directory for weights as devices want them; what is in it can be made anew.
+const PACKED_WEIGHTS: &str = "packed";
 /// Where the machine does not say how much memory it has.
 const MEMORY_BYTES_UNKNOWN: u64 = 8 << 30;
 
@@ -29,9 +32,52 @@ pub struct Engines {
     /// Makes the music.
     pub generator: Arc<dyn Generator>,
     /// Makes the stems, where its weights are at hand.
-    pub separator: Result<Arc<Spleeter>, greenroom_separator::CheckpointError>,
+    pub separator: anyhow::Result<OpenSeparator>,
     /// Every weight group that moves.
     pub tenants: Vec<Arc<dyn Tenant>>,
+}
+
+/// A separator, as the pod and as the stage know it.
+pub struct OpenSeparator {
+    /// Makes the stems.
+    pub separator: Arc<dyn Separator>,
+    /// Its weight group.
+    pub tenant: Arc<dyn Tenant>,
+}
+
+impl OpenSeparator {
+    /// Mel-Band RoFormer where its checkpoint is configured, else Spleeter. The first start with a checkpoint packs its weights anew.
+    ///
+    /// # Errors
+    /// If the weights are missing, damaged or of another network; one separator never stands in for the other.
+    pub fn open(config: &Config, pool: Arc<rayon::ThreadPool>) -> anyhow::Result<Self> {
+        match &config.melband_checkpoint {
+            Some(checkpoint) => {
+                let options = MelbandOptions {
+                    dtype: DType::F32,
+                    on_device: false,
+                    pieces_a_batch: 1,
+                    pool,
+                };
+                let cache = config.models_dir.join(PACKED_WEIGHTS);
+                Ok(Self::of(Melband::open(checkpoint, &cache, options)?))
+            }
+            None => {
+                let options = SpleeterOptions {
+                    ram_cache: config.separator_ram_cache,
+                    pool,
+                };
+                Ok(Self::of(Spleeter::open(&config.models_dir, options)?))
+            }
+        }
+    }
+
+    fn of<S: Separator + Tenant + 'static>(separator: Arc<S>) -> Self {
+        Self {
+            tenant: Arc::clone(&separator) as Arc<dyn Tenant>,
+            separator,
+        }
+    }
 }
 
 impl Engines {
@@ -52,13 +98,9 @@ impl Engines {
         let pool = ThreadSettings::of_this_machine()
             .signal_pool()
             .context("no threads for signal processing")?;
-        let options = SpleeterOptions {
-            ram_cache: config.separator_ram_cache,
-            pool: Arc::new(pool),
-        };
-        let separator = Spleeter::open(&config.models_dir, options);
-        if let Ok(separator) = &separator {
-            tenants.push(Arc::clone(separator) as Arc<dyn Tenant>);
+        let separator = OpenSeparator::open(config, Arc::new(pool));
+        if let Ok(open) = &separator {
+            tenants.push(Arc::clone(&open.tenant));
         }
         Ok(Self {
             generator,
@@ -77,8 +119,8 @@ impl Engines {
             }
         }
         let mut needs = needs(&*self.generator, self.separator.is_ok());
-        if let Ok(separator) = &self.separator {
-            needs[greenroom_director::Work::Rip as usize].workspace_bytes = separator.workspace_bytes();
+        if let Ok(open) = &self.separator {
+            needs[greenroom_director::Work::Rip as usize].workspace_bytes = open.separator.workspace_bytes();
         }
         Plan {
             weights_bytes,
@@ -99,8 +141,8 @@ impl Engines {
 pub fn build(config: &Config) -> anyhow::Result<(PodConfig, Recovery)> {
     let engines = Engines::open(config)?;
     match &engines.separator {
-        Ok(separator) => tracing::info!(separator = Separator::name(&**separator), "stems will be made"),
-        Err(error) => tracing::warn!("no stems: {error}"),
+        Ok(open) => tracing::info!(separator = open.separator.name(), "stems will be made"),
+        Err(error) => tracing::warn!("no stems: {error:#}"),
     }
     let plan = engines.plan(config);
     let stage = stage(config, plan.budget_bytes);
@@ -112,7 +154,7 @@ pub fn build(config: &Config) -> anyhow::Result<(PodConfig, Recovery)> {
     let (library, recovery) = open_library(config)?;
     let pod = PodConfig {
         generator: engines.generator,
-        separator: engines.separator.ok().map(|separator| separator as Arc<dyn Separator>),
+        separator: engines.separator.ok().map(|open| open.separator),
         stage,
         library,
         plan,
@@ -129,12 +171,16 @@ pub fn build(config: &Config) -> anyhow::Result<(PodConfig, Recovery)> {
 }
 
 #[cfg(not(feature = "simulated-stage"))]
-fn stage(_config: &Config, budget_bytes: u64) -> Arc<dyn Stage> {
+/// The stage of this machine.
+#[must_use]
+pub fn stage(_config: &Config, budget_bytes: u64) -> Arc<dyn Stage> {
     Arc::new(CpuStage::new(budget_bytes))
 }
 
 #[cfg(feature = "simulated-stage")]
-fn stage(config: &Config, budget_bytes: u64) -> Arc<dyn Stage> {
+/// The stage of this machine, or one that only acts as one.
+#[must_use]
+pub fn stage(config: &Config, budget_bytes: u64) -> Arc<dyn Stage> {
     match config.stage {
         crate::config::StageChoice::Cpu => Arc::new(CpuStage::new(budget_bytes)),
         crate::config::StageChoice::Simulated => Arc::new(simulated::device(budget_bytes)),

@@ -33,8 +33,12 @@ pub(super) fn run(config: &Config) -> anyhow::Result<u8> {
             models::describe(&model.state(&config.models_dir))
         );
     }
-    external("Mel-Band RoFormer", config.melband_checkpoint.as_deref());
-    external("ACE-Step 1.5", config.acestep_models_dir.as_deref());
+    external("Mel-Band RoFormer", config.melband_checkpoint.as_deref(), "");
+    external(
+        "ACE-Step 1.5",
+        config.acestep_models_dir.as_deref(),
+        "; this build cannot run it yet",
+    );
     engines(config)
 }
 
@@ -49,8 +53,8 @@ fn engines(config: &Config) -> anyhow::Result<u8> {
         why(config.generator)
     );
     match &engines.separator {
-        Ok(_) => println!("  separator: spleeter (its weights are whole)"),
-        Err(error) => println!("  separator: none ({error})"),
+        Ok(open) => println!("  separator: {} (its weights are whole)", open.separator.name()),
+        Err(error) => println!("  separator: none ({error:#})"),
     }
     for group in Group::ALL.into_iter().filter(|group| plan.has(*group)) {
         println!(
@@ -64,7 +68,8 @@ fn engines(config: &Config) -> anyhow::Result<u8> {
     let damaged = KNOWN_MODELS
         .iter()
         .any(|model| matches!(model.state(&config.models_dir), CheckpointState::Damaged(_)));
-    Ok(u8::from(damaged))
+    let asked_in_vain = config.melband_checkpoint.is_some() && engines.separator.is_err();
+    Ok(u8::from(damaged || asked_in_vain))
 }
 
 fn why(choice: GeneratorChoice) -> &'static str {
@@ -89,10 +94,10 @@ fn policy(policy: Policy, plan: &greenroom_director::Plan) -> String {
 }
 
 #[allow(clippy::print_stdout, reason = "its output is its purpose")]
-fn external(name: &str, path: Option<&Path>) {
+fn external(name: &str, path: Option<&Path>, but: &str) {
     match path {
         None => println!("  {name}: not configured"),
-        Some(path) if path.exists() => println!("  {name}: {} is there; this build cannot run it yet", path.display()),
+        Some(path) if path.exists() => println!("  {name}: {} is there{but}", path.display()),
         Some(path) => println!("  {name}: {} is not there", path.display()),
     }
 }

@@ -11,13 +11,17 @@ use std::{
 use anyhow::Context;
 use clap::Args;
 use greenroom_audio::{Pcm, WavFormat};
-use greenroom_separator::{BatchOutcome, Separator, Spleeter, SpleeterOptions, Stems};
-use greenroom_stage::{Home, Tenant};
+use greenroom_director::Group;
+use greenroom_separator::{BatchOutcome, Separator, Stems};
 use greenroom_sync::CancelFlag;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use super::analyze;
+use crate::{
+    config::{DeviceChoice, Settings},
+    house::{self, OpenSeparator},
+};
 
 /// What to separate.
 #[derive(Args, Debug)]
@@ -31,6 +35,12 @@ pub(super) struct Arguments {
     /// Where model weights are kept
     #[arg(long, env = "GREENROOM_MODELS_DIR", value_name = "DIR")]
     models_dir: Option<PathBuf>,
+    /// Mel-Band RoFormer checkpoint, to separate with it instead of Spleeter
+    #[arg(long, env = "MELBAND_ROFORMER_MODEL_PATH", value_name = "FILE")]
+    melband_checkpoint: Option<PathBuf>,
+    /// Where weights are and networks run
+    #[arg(long, env = "GREENROOM_DEVICE", value_enum)]
+    device: Option<DeviceChoice>,
     /// Write 16-bit instead of 32-bit float samples
     #[arg(long)]
     pcm16: bool,
@@ -41,23 +51,27 @@ pub(super) struct Arguments {
 
 #[allow(clippy::print_stdout, reason = "its output is its purpose")]
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
-    let models_dir = super::models_dir(arguments.models_dir.clone())?;
+    let settings = Settings {
+        models_dir: arguments.models_dir.clone(),
+        melband_checkpoint: arguments.melband_checkpoint.clone(),
+        device: arguments.device,
+        // Nothing is separated twice.
+        separator_ram_cache: Some(false),
+        ..Settings::default()
+    };
+    let config = settings.resolve()?;
     let track = Arc::new(analyze::read(&arguments.file)?);
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
         .build()
         .context("no threads to work with")?;
-    let separator = Spleeter::open(
-        &models_dir,
-        SpleeterOptions {
-            ram_cache: false,
-            pool: Arc::new(pool),
-        },
-    )?;
-    separator.attach(&Home::Ram).map_err(anyhow::Error::msg)?;
+    let OpenSeparator { separator, tenant } = OpenSeparator::open(&config, Arc::new(pool))?;
+    let stage = house::stage(&config, house::half_of_memory());
+    stage.register(tenant)?;
+    stage.restore(Group::Separator.name())?;
     let started = Instant::now();
-    let stems = separate(&separator, Arc::clone(&track))?;
+    let stems = separate(&*separator, Arc::clone(&track))?;
     let took = started.elapsed().as_secs_f64();
     fs::create_dir_all(&arguments.output).with_context(|| format!("{} cannot be made", arguments.output.display()))?;
     let format = if arguments.pcm16 {
@@ -87,7 +101,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     Ok(0)
 }
 
-fn separate(separator: &Spleeter, track: Arc<Pcm>) -> anyhow::Result<Stems> {
+fn separate(separator: &dyn Separator, track: Arc<Pcm>) -> anyhow::Result<Stems> {
     let mut rip = separator.begin(track)?;
     let (_, total) = rip.progress();
     let bar = ProgressBar::new(u64::from(total));
