@@ -254,6 +254,15 @@ impl CustomOp1 for Attention {
             Shape::from((extent.tokens, self.heads * extent.head_dim)),
         ))
     }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        storage: &candle_core::CudaStorage,
+        layout: &Layout,
+    ) -> Result<(candle_core::CudaStorage, Shape)> {
+        crate::cuda::attention(self, storage, layout)
+    }
 }
 
 #[cfg(test)]

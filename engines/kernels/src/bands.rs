@@ -138,6 +138,16 @@ impl BandLayout {
     }
 
     #[cfg(feature = "cuda")]
+    pub(crate) fn bins(&self) -> usize {
+        self.bins
+    }
+
+    #[cfg(feature = "cuda")]
+    pub(crate) fn channels(&self) -> usize {
+        self.channels
+    }
+
+    #[cfg(feature = "cuda")]
     pub(crate) fn tables(&self) -> Option<&Tables> {
         self.tables.as_ref()
     }
@@ -275,6 +285,15 @@ impl CustomOp1 for BandFeatures {
         }
         Ok((CpuStorage::F32(out), Shape::from(rows * bands.total)))
     }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        storage: &candle_core::CudaStorage,
+        layout: &Layout,
+    ) -> Result<(candle_core::CudaStorage, Shape)> {
+        crate::cuda::band_features(self, storage, layout)
+    }
 }
 
 pub(crate) struct ApplyMasks {
@@ -343,6 +362,17 @@ impl CustomOp2 for ApplyMasks {
                 }
             });
         Ok((CpuStorage::F32(out), spectrum_layout.shape().clone()))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        spectrum: &candle_core::CudaStorage,
+        spectrum_layout: &Layout,
+        masks: &candle_core::CudaStorage,
+        masks_layout: &Layout,
+    ) -> Result<(candle_core::CudaStorage, Shape)> {
+        crate::cuda::apply_masks(self, spectrum, spectrum_layout, masks, masks_layout)
     }
 }
 

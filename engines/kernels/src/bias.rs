@@ -106,6 +106,11 @@ impl InplaceOp1 for BiasCurve {
             });
         Ok(())
     }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, storage: &mut candle_core::CudaStorage, layout: &Layout) -> Result<()> {
+        crate::cuda::bias_curve(self, storage, layout)
+    }
 }
 
 pub(crate) struct BiasGlu {
@@ -155,6 +160,15 @@ impl CustomOp1 for BiasGlu {
                 }
             });
         Ok((CpuStorage::F32(out), Self::halved(layout, width)))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        storage: &candle_core::CudaStorage,
+        layout: &Layout,
+    ) -> Result<(candle_core::CudaStorage, Shape)> {
+        crate::cuda::bias_glu(self, storage, layout)
     }
 }
 

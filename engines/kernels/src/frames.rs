@@ -60,11 +60,9 @@ pub(crate) struct Frame {
     pub(crate) hop: usize,
 }
 
-/// Sizes of a batch of signals and its frames.
+/// Sizes of each signal and its frames.
 #[derive(Clone, Copy)]
 pub(crate) struct Extent {
-    #[cfg_attr(not(feature = "cuda"), allow(dead_code, reason = "kernels are launched for so many"))]
-    pub(crate) signals: usize,
     pub(crate) samples: usize,
     pub(crate) frames: usize,
     pub(crate) window: usize,
@@ -82,7 +80,6 @@ impl Frame {
         let frames = frame_count(samples, self.hop);
         let leading = &layout.dims()[..layout.dims().len() - 1];
         let extent = Extent {
-            signals: leading.iter().product(),
             samples,
             frames,
             window,
@@ -117,6 +114,15 @@ impl CustomOp1 for Frame {
         });
         Ok((CpuStorage::F32(out), shape))
     }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        storage: &candle_core::CudaStorage,
+        layout: &Layout,
+    ) -> Result<(candle_core::CudaStorage, Shape)> {
+        crate::cuda::frame(self, storage, layout)
+    }
 }
 
 pub(crate) struct OverlapAdd {
@@ -137,7 +143,6 @@ impl OverlapAdd {
             bail!("{}: frames of {length} and a window of {window}", Self::NAME)
         }
         let extent = Extent {
-            signals: leading.iter().product(),
             samples: self.samples,
             frames,
             window,
@@ -170,6 +175,15 @@ impl CustomOp1 for OverlapAdd {
             *out = if envelope > LEAST_ENVELOPE { sum / envelope } else { 0.0 };
         });
         Ok((CpuStorage::F32(out), shape))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        storage: &candle_core::CudaStorage,
+        layout: &Layout,
+    ) -> Result<(candle_core::CudaStorage, Shape)> {
+        crate::cuda::overlap_add(self, storage, layout)
     }
 }
 

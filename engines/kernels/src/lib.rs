@@ -12,6 +12,10 @@ mod args;
 mod attention;
 mod bands;
 mod bias;
+#[cfg(feature = "cuda")]
+mod conformance;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod frames;
 mod norm;
 mod rows;
@@ -19,6 +23,8 @@ mod rows;
 pub use attention::{Sequences, gated_rotary_attention, rotary_frequencies, rotary_table};
 pub use bands::{BandLayout, apply_masks, band_features};
 pub use bias::{bias_gelu, bias_glu, bias_tanh};
+#[cfg(feature = "cuda")]
+pub use conformance::{Conformity, conformance};
 pub use frames::{frame, frame_count, overlap_add};
 pub use norm::{add_rms_norm, add_rms_norm_twice, rms_norm};
 pub use rows::{linear, swap_leading};

@@ -124,6 +124,15 @@ impl CustomOp1 for Norm {
             .for_each(|(out, row)| normalise(row, &gamma, self.eps, out));
         Ok((CpuStorage::F32(out), layout.shape().clone()))
     }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        storage: &candle_core::CudaStorage,
+        layout: &Layout,
+    ) -> Result<(candle_core::CudaStorage, Shape)> {
+        crate::cuda::norm(self, storage, layout, None)
+    }
 }
 
 impl CustomOp2 for Norm {
@@ -178,6 +187,18 @@ impl CustomOp2 for Norm {
                 }
             });
         Ok((CpuStorage::F32(both), Self::both(x_layout)))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &candle_core::CudaStorage,
+        x_layout: &Layout,
+        delta: &candle_core::CudaStorage,
+        delta_layout: &Layout,
+    ) -> Result<(candle_core::CudaStorage, Shape)> {
+        same_shape(Self::NAME, x_layout, delta_layout)?;
+        crate::cuda::norm(self, x, x_layout, Some((delta, delta_layout)))
     }
 }
 

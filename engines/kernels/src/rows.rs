@@ -65,6 +65,15 @@ impl CustomOp1 for SwapLeading {
             });
         Ok((CpuStorage::F32(out), Shape::from((inner, outer, width))))
     }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        storage: &candle_core::CudaStorage,
+        layout: &Layout,
+    ) -> Result<(candle_core::CudaStorage, Shape)> {
+        crate::cuda::swap_leading(self, storage, layout)
+    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,396 @@
+// Self-attention with rotary positions and a gate a head; no score ever reaches memory.
+//
+// A block has one head of one sequence and a tile of its queries, and goes through keys and values in blocks of 64. Tensor cores multiply
+// (mma.sync m16n8k16, f32 accumulators); the softmax is kept running: with each block of keys, what was summed so far is scaled to the
+// largest score yet. Scores are in units of log2: 1/sqrt(d) * log2(e) is folded into the queries before they are rounded.
+//
+// Queries and keys are turned by their positions between global and shared memory, in f32: a pass of its own over them would move as many
+// bytes as the whole attention reads. While one block of keys is multiplied, the next is on its way: keys to registers, values
+// (cp.async) to the other half of shared memory.
+//
+// Shared memory has rows of D values as chunks of 16 bytes; chunk c of row r lies at c ^ (r % 8), so that the eight rows an ldmatrix reads
+// lie in different banks.
+#pragma once
+#include "common.cuh"
+
+// Where sequences lie among tokens (see Sequences in Rust), and how rows of qkvg look: the heads' queries, keys, values, one gate each.
+struct AttentionShape {
+    int heads, columns, length, tiles;
+    int inner, outer_stride, inner_stride, stride;
+};
+
+constexpr int KEYS = 64; // of a block of keys and values
+
+template <typename T> __device__ inline void mma(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1);
+template <> __device__ inline void mma<__half>(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+template <> __device__ inline void mma<__nv_bfloat16>(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+__device__ inline void ldmatrix(uint32_t (&r)[4], const uint4 *from) {
+    const uint32_t at = static_cast<uint32_t>(__cvta_generic_to_shared(from));
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"(at));
+}
+__device__ inline void ldmatrix_transposed(uint32_t (&r)[4], const uint4 *from) {
+    const uint32_t at = static_cast<uint32_t>(__cvta_generic_to_shared(from));
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"(at));
+}
+// Copies 16 bytes past the registers, or zeros if there is nothing to copy.
+__device__ inline void copy_async(uint4 *to, const void *from, bool valid) {
+    const uint32_t at = static_cast<uint32_t>(__cvta_generic_to_shared(to));
+    const int bytes = valid ? 16 : 0;
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(at), "l"(from), "r"(bytes) : "memory");
+}
+__device__ inline void copy_async_wait() { asm volatile("cp.async.wait_all;" ::: "memory"); }
+
+__device__ inline float exp2_fast(float x) {
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+__device__ inline float largest_of_quad(float x) {
+    x = fmaxf(x, __shfl_xor_sync(0xffffffffu, x, 1));
+    return fmaxf(x, __shfl_xor_sync(0xffffffffu, x, 2));
+}
+__device__ inline float sum_of_quad(float x) {
+    x += __shfl_xor_sync(0xffffffffu, x, 1);
+    return x + __shfl_xor_sync(0xffffffffu, x, 2);
+}
+
+// Turns the four pairs of a chunk by (cos, sin) each, and scales them.
+template <typename T> __device__ inline uint4 turned(uint4 bits, const float *angles, float scale) {
+    float v[8], a[8];
+    Pack<T>::unpack(bits, v);
+    parameters(angles, a);
+#pragma unroll
+    for (int i = 0; i < 8; i += 2) {
+        const float x = v[i] * scale, y = v[i + 1] * scale;
+        v[i] = x * a[i] - y * a[i + 1];
+        v[i + 1] = y * a[i] + x * a[i + 1];
+    }
+    return Pack<T>::pack(v);
+}
+
+// One block's work. WARPS warps have M tiles of 16 queries each; LONG sequences have more than one block of keys.
+template <typename T, int D, int WARPS, int M, bool LONG> struct Attention {
+    static constexpr int LANES = WARPS * 32;
+    static constexpr int ROWS = WARPS * M * 16; // queries of a block
+    static constexpr int CHUNKS = D / 8;        // of a row
+    static constexpr int STAGES = LONG ? 2 : 1;
+    static constexpr int OWN = KEYS * CHUNKS / LANES; // chunks of a block of keys that a thread loads
+    static constexpr int SHARED = (ROWS + 2 * STAGES * KEYS) * CHUNKS * 16;
+    static constexpr float LOG2E = 1.44269504f;
+
+    static __device__ inline int at(int row, int chunk) { return row * CHUNKS + (chunk ^ (row & 7)); }
+
+    // Scores of M * 16 queries against a block of keys.
+    static __device__ inline void scores(float (&s)[M][KEYS / 8][4], const uint32_t (&q)[M][D / 16][4], const uint4 *keys) {
+        const int lane = threadIdx.x % 32;
+#pragma unroll
+        for (int m = 0; m < M; m++)
+#pragma unroll
+            for (int j = 0; j < KEYS / 8; j++)
+                s[m][j][0] = s[m][j][1] = s[m][j][2] = s[m][j][3] = 0.0f;
+#pragma unroll
+        for (int d = 0; d < D / 16; d++)
+#pragma unroll
+            for (int j = 0; j < KEYS / 16; j++) {
+                uint32_t k[4];
+                ldmatrix(k, keys + at(j * 16 + (lane & 7) + (lane >> 4) * 8, d * 2 + (lane >> 3 & 1)));
+#pragma unroll
+                for (int m = 0; m < M; m++) {
+                    mma<T>(s[m][2 * j], q[m][d], k[0], k[1]);
+                    mma<T>(s[m][2 * j + 1], q[m][d], k[2], k[3]);
+                }
+            }
+    }
+
+    // Keys beyond the sequence's end weigh nothing.
+    static __device__ inline void mask(float (&s)[M][KEYS / 8][4], int valid) {
+        const int column = threadIdx.x % 4 * 2;
+#pragma unroll
+        for (int m = 0; m < M; m++)
+#pragma unroll
+            for (int j = 0; j < KEYS / 8; j++)
+#pragma unroll
+                for (int i = 0; i < 4; i++)
+                    if (j * 8 + column + (i & 1) >= valid)
+                        s[m][j][i] = -INFINITY;
+    }
+
+    // Turns scores of one tile into weights, and scales what was summed before to the new largest score.
+    static __device__ inline void softmax(float (&s)[KEYS / 8][4], float (&o)[D / 8][4], float (&most)[2], float (&total)[2],
+                                          uint32_t (&p)[KEYS / 16][4]) {
+#pragma unroll
+        for (int h = 0; h < 2; h++) { // rows g and g + 8 of the tile
+            float largest = most[h];
+#pragma unroll
+            for (int j = 0; j < KEYS / 8; j++)
+                largest = fmaxf(largest, fmaxf(s[j][2 * h], s[j][2 * h + 1]));
+            largest = largest_of_quad(largest);
+            if (LONG) {
+                const float scale = exp2_fast(most[h] - largest);
+                total[h] *= scale;
+#pragma unroll
+                for (int j = 0; j < D / 8; j++) {
+                    o[j][2 * h] *= scale;
+                    o[j][2 * h + 1] *= scale;
+                }
+            }
+            most[h] = largest;
+#pragma unroll
+            for (int j = 0; j < KEYS / 8; j++) {
+                const float a = exp2_fast(s[j][2 * h] - largest), b = exp2_fast(s[j][2 * h + 1] - largest);
+                total[h] += a + b;
+                p[j / 2][(j & 1) * 2 + h] = pack2<T>(a, b);
+            }
+        }
+    }
+
+    // Adds weights times values.
+    static __device__ inline void weigh(float (&o)[M][D / 8][4], const uint32_t (&p)[M][KEYS / 16][4], const uint4 *values) {
+        const int lane = threadIdx.x % 32;
+#pragma unroll
+        for (int k = 0; k < KEYS / 16; k++)
+#pragma unroll
+            for (int d = 0; d < D / 16; d++) {
+                uint32_t v[4];
+                ldmatrix_transposed(v, values + at(k * 16 + (lane & 15), d * 2 + (lane >> 4)));
+#pragma unroll
+                for (int m = 0; m < M; m++) {
+                    mma<T>(o[m][2 * d], p[m][k], v[0], v[1]);
+                    mma<T>(o[m][2 * d + 1], p[m][k], v[2], v[3]);
+                }
+            }
+    }
+
+    static __device__ inline void load_keys(uint4 (&k)[OWN], const T *from, size_t step, int first, int length) {
+#pragma unroll
+        for (int i = 0; i < OWN; i++) {
+            const int index = i * LANES + threadIdx.x, position = first + index / CHUNKS;
+            k[i] = make_uint4(0, 0, 0, 0);
+            if (position < length)
+                k[i] = *reinterpret_cast<const uint4 *>(from + position * step + index % CHUNKS * 8);
+        }
+    }
+    static __device__ inline void store_keys(uint4 *to, const uint4 (&k)[OWN], const float *rotary, int first, int length) {
+#pragma unroll
+        for (int i = 0; i < OWN; i++) {
+            const int index = i * LANES + threadIdx.x, row = index / CHUNKS, chunk = index % CHUNKS;
+            // Beyond the end the keys are zero; any angle does.
+            const int position = min(first + row, length - 1);
+            to[at(row, chunk)] = turned<T>(k[i], rotary + position * D + chunk * 8, 1.0f);
+        }
+    }
+    static __device__ inline void copy_values(uint4 *to, const T *from, size_t step, int first, int length) {
+#pragma unroll
+        for (int i = 0; i < OWN; i++) {
+            const int index = i * LANES + threadIdx.x, row = index / CHUNKS, chunk = index % CHUNKS;
+            const bool valid = first + row < length;
+            copy_async(to + at(row, chunk), from + (valid ? first + row : 0) * step + chunk * 8, valid);
+        }
+    }
+
+    static __device__ inline void load_queries(uint4 *to, const T *from, size_t step, const float *rotary, int first, int length) {
+        const float scale = rsqrtf(static_cast<float>(D)) * LOG2E;
+        constexpr int COUNT = ROWS * CHUNKS / LANES;
+#pragma unroll
+        for (int i = 0; i < COUNT; i++) {
+            const int index = i * LANES + threadIdx.x, row = index / CHUNKS, chunk = index % CHUNKS, position = first + row;
+            uint4 bits = make_uint4(0, 0, 0, 0);
+            if (position < length)
+                bits = turned<T>(*reinterpret_cast<const uint4 *>(from + position * step + chunk * 8), rotary + position * D + chunk * 8,
+                                 scale);
+            to[at(row, chunk)] = bits;
+        }
+    }
+
+    // Gate logits of a warp's rows, as its accumulators have them.
+    static __device__ inline void load_gates(float (&gate)[M][2], const T *logits, const float *bias, size_t step, int first, int length) {
+#pragma unroll
+        for (int m = 0; m < M; m++)
+#pragma unroll
+            for (int h = 0; h < 2; h++) {
+                const int position = min(first + m * 16 + h * 8 + static_cast<int>(threadIdx.x % 32 / 4), length - 1);
+                gate[m][h] = static_cast<float>(logits[position * step]) + __ldg(bias);
+            }
+    }
+
+    // Divides by the total, gates, and writes a warp's rows; they pass through its own part of the queries' memory to leave as 16 bytes.
+    static __device__ inline void finish(const float (&o)[M][D / 8][4], const float (&total)[M][2], const float (&gate)[M][2],
+                                         uint4 *rows, T *out, size_t step, int left) {
+        const int lane = threadIdx.x % 32;
+#pragma unroll
+        for (int m = 0; m < M; m++)
+#pragma unroll
+            for (int h = 0; h < 2; h++) {
+                const float scale = sigmoid(gate[m][h]) / sum_of_quad(total[m][h]);
+                const int row = m * 16 + h * 8 + lane / 4;
+#pragma unroll
+                for (int j = 0; j < D / 8; j++)
+                    reinterpret_cast<uint32_t *>(rows + at(row, j))[lane % 4] =
+                        pack2<T>(o[m][j][2 * h] * scale, o[m][j][2 * h + 1] * scale);
+            }
+        __syncwarp();
+#pragma unroll
+        for (int i = 0; i < M * 16 * CHUNKS / 32; i++) {
+            const int index = i * 32 + lane, row = index / CHUNKS, chunk = index % CHUNKS;
+            if (row < left)
+                *reinterpret_cast<uint4 *>(out + row * step + chunk * 8) = rows[at(row, chunk)];
+        }
+    }
+
+    static __device__ inline void run(const T *qkvg, const float *gate_bias, const float *rotary, T *out, const AttentionShape &shape) {
+        extern __shared__ uint4 shared[];
+        uint4 *const queries = shared, *const keys = queries + ROWS * CHUNKS, *const values = keys + STAGES * KEYS * CHUNKS;
+        constexpr int STAGE = KEYS * CHUNKS;
+        const int tile = blockIdx.x % shape.tiles, head = blockIdx.x / shape.tiles % shape.heads;
+        const int sequence = blockIdx.x / shape.tiles / shape.heads;
+        const size_t token = static_cast<size_t>(sequence / shape.inner) * shape.outer_stride +
+                             static_cast<size_t>(sequence % shape.inner) * shape.inner_stride;
+        const size_t step = static_cast<size_t>(shape.stride) * shape.columns;
+        const int width = shape.heads * D, length = shape.length;
+        const T *const from = qkvg + token * shape.columns + head * D;
+
+        copy_values(values, from + 2 * width, step, 0, length);
+        uint4 k[OWN];
+        load_keys(k, from + width, step, 0, length);
+        load_queries(queries, from, step, rotary, tile * ROWS, length);
+        store_keys(keys, k, rotary, 0, length);
+
+        const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+        const int first = tile * ROWS + warp * M * 16; // the warp's first query
+        const bool active = first < length;            // a warp past the end only helps to load
+        float gate[M][2], o[M][D / 8][4] = {}, most[M][2], total[M][2];
+#pragma unroll
+        for (int m = 0; m < M; m++)
+#pragma unroll
+            for (int h = 0; h < 2; h++) {
+                most[m][h] = -INFINITY;
+                total[m][h] = 0.0f;
+            }
+        const T *const logits = qkvg + token * shape.columns + 3 * width + head;
+        if (!LONG) // early, so as to wait for memory once; a long sequence has no registers to spare
+            load_gates(gate, logits, gate_bias + head, step, first, length);
+        copy_async_wait();
+        __syncthreads();
+        uint32_t q[M][D / 16][4];
+#pragma unroll
+        for (int m = 0; m < M; m++)
+#pragma unroll
+            for (int d = 0; d < D / 16; d++)
+                ldmatrix(q[m][d], queries + at((warp * M + m) * 16 + (lane & 15), d * 2 + (lane >> 4)));
+
+        const int blocks = LONG ? (length + KEYS - 1) / KEYS : 1;
+        for (int block = 0; block < blocks; block++) {
+            const int stage = block % STAGES, next = (block + 1) % STAGES, behind = (block + 1) * KEYS;
+            const bool more = LONG && block + 1 < blocks;
+            if (LONG && block > 0) {
+                // One barrier a block: keys and values have arrived, and everybody is done with the stage that is filled next.
+                copy_async_wait();
+                __syncthreads();
+            }
+            if (more) {
+                load_keys(k, from + width, step, behind, length);
+                copy_values(values + next * STAGE, from + 2 * width, step, behind, length);
+            }
+            if (active) {
+                float s[M][KEYS / 8][4];
+                scores(s, q, keys + stage * STAGE);
+                if (behind > length)
+                    mask(s, length - block * KEYS);
+                uint32_t p[M][KEYS / 16][4];
+#pragma unroll
+                for (int m = 0; m < M; m++)
+                    softmax(s[m], o[m], most[m], total[m], p[m]);
+                weigh(o, p, values + stage * STAGE);
+            }
+            if (more)
+                store_keys(keys + next * STAGE, k, rotary, behind, length);
+        }
+        if (!active)
+            return;
+        if (LONG)
+            load_gates(gate, logits, gate_bias + head, step, first, length);
+        finish(o, total, gate, queries + warp * M * 16 * CHUNKS, out + (token + static_cast<size_t>(first) * shape.stride) * width + head * D,
+               static_cast<size_t>(shape.stride) * width, length - first);
+    }
+};
+
+// f32 data, for comparisons: a thread has a query, keys and values pass through shared memory. Nothing here is tuned.
+template <int D>
+__device__ inline void attention_plain(const float *qkvg, const float *gate_bias, const float *rotary, float *out,
+                                       const AttentionShape &shape) {
+    constexpr int BLOCK = 32; // keys
+    __shared__ float keys[BLOCK][D], values[BLOCK][D];
+    const int head = blockIdx.x / shape.tiles % shape.heads, sequence = blockIdx.x / shape.tiles / shape.heads;
+    const size_t token = static_cast<size_t>(sequence / shape.inner) * shape.outer_stride +
+                         static_cast<size_t>(sequence % shape.inner) * shape.inner_stride;
+    const size_t step = static_cast<size_t>(shape.stride) * shape.columns;
+    const int width = shape.heads * D, length = shape.length;
+    const int position = blockIdx.x % shape.tiles * blockDim.x + threadIdx.x;
+    const int own = min(position, length - 1);
+    const float *const from = qkvg + token * shape.columns + head * D;
+    float q[D], o[D], most = -INFINITY, total = 0.0f;
+#pragma unroll
+    for (int d = 0; d < D; d += 2) {
+        const float x = from[own * step + d], y = from[own * step + d + 1];
+        const float c = rotary[own * D + d], s = rotary[own * D + d + 1];
+        q[d] = (x * c - y * s) * rsqrtf(static_cast<float>(D));
+        q[d + 1] = (y * c + x * s) * rsqrtf(static_cast<float>(D));
+        o[d] = o[d + 1] = 0.0f;
+    }
+    for (int first = 0; first < length; first += BLOCK) {
+        __syncthreads();
+        for (int i = 2 * threadIdx.x; i < BLOCK * D; i += 2 * blockDim.x) {
+            const int row = i / D, d = i % D, at = min(first + row, length - 1);
+            const float *const k = from + at * step + width + d, *const v = k + width;
+            const float c = rotary[at * D + d], s = rotary[at * D + d + 1];
+            keys[row][d] = k[0] * c - k[1] * s;
+            keys[row][d + 1] = k[1] * c + k[0] * s;
+            values[row][d] = v[0];
+            values[row][d + 1] = v[1];
+        }
+        __syncthreads();
+        for (int row = 0; row < min(BLOCK, length - first); row++) {
+            float score = 0.0f;
+#pragma unroll
+            for (int d = 0; d < D; d++)
+                score = fmaf(q[d], keys[row][d], score);
+            const float largest = fmaxf(most, score), scale = expf(most - largest), weight = expf(score - largest);
+            most = largest;
+            total = total * scale + weight;
+#pragma unroll
+            for (int d = 0; d < D; d++)
+                o[d] = fmaf(weight, values[row][d], o[d] * scale);
+        }
+    }
+    if (position >= length)
+        return;
+    const float logit = qkvg[token * shape.columns + position * step + 3 * width + head] + gate_bias[head];
+    const float scale = 1.0f / (1.0f + expf(-logit)) / total;
+    float *const to = out + (token + static_cast<size_t>(position) * shape.stride) * width + head * D;
+#pragma unroll
+    for (int d = 0; d < D; d++)
+        to[d] = o[d] * scale;
+}
+
+// Shapes are plain arguments, so that a kernel can be launched from anywhere without agreeing on a struct.
+#define ATTENTION_ARGUMENTS(T)                                                                                                         \
+    const T *qkvg, const float *gate_bias, const float *rotary, T *out, int heads, int columns, int length, int tiles, int inner,      \
+        int outer_stride, int inner_stride, int stride
+#define ATTENTION_SHAPE {heads, columns, length, tiles, inner, outer_stride, inner_stride, stride}
+#define ATTENTION_KERNEL(FUNCTION, T, D, WARPS, M, LONG, BLOCKS)                                                                       \
+    extern "C" __global__ void __launch_bounds__(WARPS * 32, BLOCKS) FUNCTION(ATTENTION_ARGUMENTS(T)) {                               \
+        Attention<T, D, WARPS, M, LONG>::run(qkvg, gate_bias, rotary, out, ATTENTION_SHAPE);                                           \
+    }

@@ -1,0 +1,11 @@
+//! The operations on NVIDIA GPUs: shapes are checked here, the work is in `../../cuda`.
+//!
+//! A candle device has one stream, and everything of an operation belongs to one device: no events are needed between its kernels.
+#![allow(unsafe_code, reason = "kernels are launched through the driver")]
+
+mod launch;
+mod networks;
+mod spectra;
+
+pub(crate) use networks::{attention, bias_curve, bias_glu, norm, swap_leading};
+pub(crate) use spectra::{apply_masks, band_features, frame, overlap_add};
