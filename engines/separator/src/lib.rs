@@ -1,4 +1,4 @@
-//! Stem separators: one trait, the embedded default (Spleeter) and, later, production's (Mel-Band RoFormer).
+//! Stem separators: one trait, the embedded default (Spleeter) and production's (Mel-Band RoFormer).
 
 #![deny(unsafe_code)]
 
@@ -8,7 +8,7 @@ mod spleeter;
 
 use std::sync::Arc;
 
-use greenroom_audio::Pcm;
+use greenroom_audio::{Pcm, SAMPLE_RATE, first_bad_sample};
 use greenroom_sync::CancelFlag;
 
 pub use checkpoint::{Checkpoint, CheckpointError, CheckpointState, FetchStep, KNOWN_MODELS, SPLEETER, Verified};
@@ -96,4 +96,20 @@ pub enum SeparateError {
     /// A step of the computation failed.
     #[error("the separator's computation failed: {0}")]
     Compute(String),
+}
+
+/// What every separator asks of a track.
+fn check_track(track: &Pcm) -> Result<(), SeparateError> {
+    let unsuitable = |reason: String| Err(SeparateError::Unsuitable(reason));
+    if track.sample_rate() != SAMPLE_RATE {
+        let rate = track.sample_rate();
+        return unsuitable(format!("it has {rate} Hz, and rips are made at {SAMPLE_RATE} Hz"));
+    }
+    if track.frames() == 0 {
+        return unsuitable("it is empty".into());
+    }
+    if let Some((index, value)) = first_bad_sample(track.samples()) {
+        return unsuitable(format!("sample {index} is {value}, which is no sound"));
+    }
+    Ok(())
 }

@@ -13,7 +13,7 @@ use super::{
 /// Values of a bin: two channels, each real and imaginary.
 const VALUES: usize = CHANNELS * 2;
 /// Bands computed together are padded to the widest of them; a group ends where that would waste more than a part in so many.
-const WASTE: usize = 8;
+const WASTE: usize = 6;
 
 /// Neighbouring bins, heard together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -204,8 +204,8 @@ mod tests {
     fn groups_are_few_and_their_padding_is_small() {
         let bands = Bands::of(&MelbandConfig::PUBLIC);
         let exact: usize = bands.bands.iter().map(|band| band.width()).sum();
-        assert!(bands.padded() < exact * 8 / 7, "{} values for {exact}", bands.padded());
-        assert!(bands.groups.len() <= 12, "{} groups", bands.groups.len());
+        assert!(bands.padded() < exact * 7 / 6, "{} values for {exact}", bands.padded());
+        assert!(bands.groups.len() <= 9, "{} groups", bands.groups.len());
         let layout = bands.layout(&Device::Cpu).unwrap();
         assert_eq!(layout.total(), bands.padded());
         for group in &bands.groups {

@@ -22,3 +22,6 @@ impl From<candle_core::Error> for Interruption {
         Self::Failed(SeparateError::Compute(error.to_string()))
     }
 }
+
+/// Looks whether the work shall go on; an error ends it.
+pub(crate) type Look<'a> = &'a mut (dyn FnMut() -> Result<(), Interruption> + Send);

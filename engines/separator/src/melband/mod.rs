@@ -17,12 +17,14 @@ mod random;
 mod resample;
 mod rip;
 mod source;
+#[cfg(test)]
+mod tests;
 mod transformer;
 
 use std::{fs, path::Path, sync::Arc};
 
 use candle_core::DType;
-use greenroom_audio::{Pcm, SAMPLE_RATE, first_bad_sample};
+use greenroom_audio::Pcm;
 use greenroom_stage::{GroupClass, Home, ModuleSlot, Tenant};
 use greenroom_weights::{HostWeights, ImageKey, PackedImage};
 use sha2::{Digest, Sha256};
@@ -32,7 +34,7 @@ use self::{
     network::Network,
     source::{CheckpointFile, RandomWeights, Source},
 };
-use crate::{Rip, SeparateError, Separator};
+use crate::{Rip, SeparateError, Separator, check_track};
 
 /// The weight group's name.
 const GROUP: &str = "separator";
@@ -59,7 +61,7 @@ pub struct Melband {
 /// Lives as long as the separator or one of its rips.
 struct Core {
     config: MelbandConfig,
-    slot: ModuleSlot<Network>,
+    slot: ModuleSlot<Arc<Network>>,
     pool: Arc<rayon::ThreadPool>,
     pieces_a_batch: usize,
     dtype: DType,
@@ -175,7 +177,7 @@ impl Tenant for Melband {
     fn attach(&self, _home: &Home) -> Result<(), String> {
         let network =
             Network::new(&self.core.config, &HostWeights::new(&self.image)).map_err(|error| error.to_string())?;
-        self.core.slot.fill(network);
+        self.core.slot.fill(Arc::new(network));
         Ok(())
     }
 
@@ -194,19 +196,7 @@ impl Separator for Melband {
     }
 
     fn begin(&self, track: Arc<Pcm>) -> Result<Box<dyn Rip>, SeparateError> {
-        let unsuitable = |reason: String| Err(SeparateError::Unsuitable(reason));
-        if track.sample_rate() != SAMPLE_RATE {
-            return unsuitable(format!(
-                "it has {} Hz, and rips are made at {SAMPLE_RATE} Hz",
-                track.sample_rate()
-            ));
-        }
-        if track.frames() == 0 {
-            return unsuitable("it is empty".into());
-        }
-        if let Some((index, value)) = first_bad_sample(track.samples()) {
-            return unsuitable(format!("sample {index} is {value}, which is no sound"));
-        }
+        check_track(&track)?;
         Ok(Box::new(rip::MelbandRip::new(Arc::clone(&self.core), track)?))
     }
 }

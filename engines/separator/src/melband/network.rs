@@ -9,23 +9,23 @@ use super::{
     config::MelbandConfig,
     error::MelbandError,
     fourier::Fourier,
-    interruption::Interruption,
+    interruption::{Interruption, Look},
     transformer::{Axis, NORM_EPS, Transformer},
 };
 
 /// The modules of the weight group.
 pub(crate) struct Network {
     device: Device,
-    bands: Bands,
-    layout: BandLayout,
-    fourier: Fourier,
-    split: BandSplit,
-    layers: Vec<[Transformer; 2]>,
-    masks: MaskEstimator,
+    pub(super) bands: Bands,
+    pub(super) layout: BandLayout,
+    pub(super) fourier: Fourier,
+    pub(super) split: BandSplit,
+    pub(super) layers: Vec<[Transformer; 2]>,
+    pub(super) masks: MaskEstimator,
 }
 
 /// Turns the bands of a spectrum into tokens.
-struct BandSplit {
+pub(super) struct BandSplit {
     norm: Tensor,
     /// Of each group of bands.
     weights: Vec<Tensor>,
@@ -33,7 +33,7 @@ struct BandSplit {
 }
 
 /// Turns tokens into the masks of their bands.
-struct MaskEstimator {
+pub(super) struct MaskEstimator {
     hidden: [(Tensor, Tensor); 2],
     /// Of each group of bands.
     outputs: Vec<(Tensor, Tensor)>,
@@ -70,11 +70,7 @@ impl Network {
     /// The singing in `sound`, both `[batch, 2, samples]`, single precision, at the network's rate. What does not fill a hop is left out.
     ///
     /// `look` is called between layers, when the device has done all that was asked of it; it ends the work by an error.
-    pub(crate) fn separate(
-        &self,
-        sound: &Tensor,
-        look: &mut dyn FnMut() -> std::result::Result<(), Interruption>,
-    ) -> std::result::Result<Tensor, Interruption> {
+    pub(crate) fn separate(&self, sound: &Tensor, look: Look<'_>) -> std::result::Result<Tensor, Interruption> {
         let spectra = self.fourier.spectra(sound)?;
         let masked = self.mask(&spectra, look)?;
         drop(spectra);
@@ -87,11 +83,7 @@ impl Network {
     }
 
     /// Spectra of a sound, `[batch, 2, frames, bins, 2]`, times the masks of the singing.
-    fn mask(
-        &self,
-        spectra: &Tensor,
-        look: &mut dyn FnMut() -> std::result::Result<(), Interruption>,
-    ) -> std::result::Result<Tensor, Interruption> {
+    pub(super) fn mask(&self, spectra: &Tensor, look: Look<'_>) -> std::result::Result<Tensor, Interruption> {
         let (batch, _, frames, ..) = spectra.dims5()?;
         let mut tokens = self.split.forward(spectra, &self.layout, batch * frames)?;
         let mut normed = match self.layers.first() {
@@ -135,7 +127,7 @@ impl BandSplit {
     }
 
     /// `[rows · bands, dim]`, the bands of a spectrum one after another.
-    fn forward(&self, spectra: &Tensor, layout: &BandLayout, rows: usize) -> Result<Tensor> {
+    pub(super) fn forward(&self, spectra: &Tensor, layout: &BandLayout, rows: usize) -> Result<Tensor> {
         let features = band_features(spectra, &self.norm, NORM_EPS, layout, self.dtype())?;
         let parts = self
             .weights
@@ -182,7 +174,7 @@ impl MaskEstimator {
     }
 
     /// The masks of all bands, in the order that the kernels want them in.
-    fn forward(&self, tokens: Tensor, bands: &Bands, rows: usize) -> Result<Tensor> {
+    pub(super) fn forward(&self, tokens: Tensor, bands: &Bands, rows: usize) -> Result<Tensor> {
         let dim = tokens.dim(1)?;
         let mut x = swap_leading(&tokens.reshape((rows, bands.bands.len(), dim))?, None)?;
         drop(tokens);

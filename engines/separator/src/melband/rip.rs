@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use super::{
     Core,
     config::CHANNELS,
-    interruption::Interruption,
+    interruption::{Interruption, Look},
     network::Network,
     plan::Plan,
     resample::{Input, Resampler},
@@ -67,14 +67,30 @@ impl MelbandRip {
         first..self.plan.pieces().min(first + self.core.pieces_a_batch)
     }
 
-    /// What the network makes of the next batch: `[pieces][2][chunk]`.
-    fn separate(&self, network: &Network, cancel: &CancelFlag) -> Result<Vec<f32>, Interruption> {
-        let mut look = || {
-            if cancel.is_raised() {
-                return Err(Interruption::Cancelled);
-            }
+    /// Runs the next batch; `look` is called now and then, and abandons it by an error.
+    pub(super) fn run(&mut self, look: Look<'_>) -> Result<BatchOutcome, SeparateError> {
+        if self.batches_done == self.batches {
+            return Ok(BatchOutcome::Done);
+        }
+        let core = Arc::clone(&self.core);
+        let network = core.slot.lease().map_err(|_| SeparateError::NotResident)?;
+        let outcome = core.pool.install(|| {
+            let batch = self.separate(&network, look)?;
+            self.add(&batch);
             Ok(())
-        };
+        });
+        match outcome {
+            Ok(()) => {
+                self.batches_done += 1;
+                Ok(BatchOutcome::Done)
+            }
+            Err(Interruption::Cancelled) => Ok(BatchOutcome::Abandoned),
+            Err(Interruption::Failed(error)) => Err(error),
+        }
+    }
+
+    /// What the network makes of the next batch: `[pieces][2][chunk]`.
+    fn separate(&self, network: &Network, look: Look<'_>) -> Result<Vec<f32>, Interruption> {
         look()?;
         let (pieces, chunk) = (self.pieces(), self.core.config.chunk);
         let mut heard = vec![0.0; pieces.len() * CHANNELS * chunk];
@@ -85,8 +101,7 @@ impl MelbandRip {
                 .cut(piece, &self.sound[channel.min(self.sound.len() - 1)], out);
         });
         let heard = Tensor::from_vec(heard, (pieces.len(), CHANNELS, chunk), network.device())?;
-        let singing = network.separate(&heard, &mut look)?.flatten_all()?.to_vec1::<f32>()?;
-        look()?;
+        let singing = network.separate(&heard, look)?.flatten_all()?.to_vec1::<f32>()?;
         if !singing.par_iter().all(|sample| sample.is_finite()) {
             let batch = self.batches_done;
             return Err(SeparateError::NotFinite { batch }.into());
@@ -130,24 +145,12 @@ impl Rip for MelbandRip {
     }
 
     fn run_batch(&mut self, cancel: &CancelFlag) -> Result<BatchOutcome, SeparateError> {
-        if self.batches_done == self.batches {
-            return Ok(BatchOutcome::Done);
-        }
-        let core = Arc::clone(&self.core);
-        let network = core.slot.lease().map_err(|_| SeparateError::NotResident)?;
-        let outcome = core.pool.install(|| {
-            let batch = self.separate(&network, cancel)?;
-            self.add(&batch);
-            Ok(())
-        });
-        match outcome {
-            Ok(()) => {
-                self.batches_done += 1;
-                Ok(BatchOutcome::Done)
+        self.run(&mut || {
+            if cancel.is_raised() {
+                return Err(Interruption::Cancelled);
             }
-            Err(Interruption::Cancelled) => Ok(BatchOutcome::Abandoned),
-            Err(Interruption::Failed(error)) => Err(error),
-        }
+            Ok(())
+        })
     }
 
     fn finish(mut self: Box<Self>) -> Result<Stems, SeparateError> {

@@ -27,13 +27,13 @@ use std::{
     sync::Arc,
 };
 
-use greenroom_audio::{Pcm, SAMPLE_RATE, first_bad_sample};
+use greenroom_audio::Pcm;
 use greenroom_stage::{GroupClass, Home, ModuleSlot, Tenant};
 
 use self::core::Core;
 pub use self::weights::{SpleeterNets, WeightsError};
 use crate::{
-    Rip, SeparateError, Separator,
+    Rip, SeparateError, Separator, check_track,
     checkpoint::{CheckpointError, SPLEETER},
 };
 
@@ -120,19 +120,7 @@ impl Separator for Spleeter {
     }
 
     fn begin(&self, track: Arc<Pcm>) -> Result<Box<dyn Rip>, SeparateError> {
-        let unsuitable = |reason: String| Err(SeparateError::Unsuitable(reason));
-        if track.sample_rate() != SAMPLE_RATE {
-            return unsuitable(format!(
-                "it has {} Hz, and rips are made at {SAMPLE_RATE} Hz",
-                track.sample_rate()
-            ));
-        }
-        if track.frames() == 0 {
-            return unsuitable("it is empty".into());
-        }
-        if let Some((index, value)) = first_bad_sample(track.samples()) {
-            return unsuitable(format!("sample {index} is {value}, which is no sound"));
-        }
+        check_track(&track)?;
         Ok(Box::new(rip::SpleeterRip::new(Arc::clone(&self.core), track)?))
     }
 }
