@@ -19,4 +19,4 @@ pub use cache::ImageKey;
 pub use error::{BuildError, ImageError, WeightsError};
 pub use image::PackedImage;
 pub use layout::{ALIGNMENT, Layout, TensorEntry};
-pub use source::{HostWeights, WeightSource};
+pub use source::{DeviceLane, HostWeights, WeightSource};

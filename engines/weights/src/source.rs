@@ -16,6 +16,19 @@ pub trait WeightSource {
     fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor, WeightsError>;
 }
 
+/// One thread's way to a device, as engines are given it: so they need know nothing of whose device it is.
+pub trait DeviceLane: Send + Sync {
+    /// Where its tensors are.
+    fn device(&self) -> &Device;
+
+    /// The tensors of `image` at the device address at which a stage keeps it. They stay valid while the group is parked, and must not be
+    /// used then.
+    ///
+    /// # Errors
+    /// In words, why there are none; such as that no group is there.
+    fn weights<'a>(&'a self, image: &'a PackedImage, address: u64) -> Result<Box<dyn WeightSource + 'a>, String>;
+}
+
 /// The tensors of an image as copies in system RAM, in `f32` whatever floating-point type the image has: what the CPU computes in.
 #[derive(Clone, Copy, Debug)]
 pub struct HostWeights<'a> {
