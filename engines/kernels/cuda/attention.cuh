@@ -1,8 +1,8 @@
 // Self-attention with rotary positions and a gate a head; no score ever reaches memory.
 //
 // A block has one head of one sequence and a tile of its queries, and goes through keys and values in blocks of 64. Tensor cores multiply
-// (mma.sync m16n8k16, f32 accumulators); the softmax is kept running: with each block of keys, what was summed so far is scaled to the
-// largest score yet. Scores are in units of log2: 1/sqrt(d) * log2(e) is folded into the queries before they are rounded.
+// (mma.sync m16n8k16, f32 accumulators), and the softmax is kept running. Scores are in units of log2: 1/sqrt(d) * log2(e) is folded into
+// the queries before they are rounded.
 //
 // Queries and keys are turned by their positions between global and shared memory, in f32: a pass of its own over them would move as many
 // bytes as the whole attention reads. While one block of keys is multiplied, the next is on its way: keys to registers, values
@@ -21,17 +21,18 @@ struct AttentionShape {
 
 constexpr int KEYS = 64; // of a block of keys and values
 
-template <typename T> __device__ inline void mma(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1);
-template <> __device__ inline void mma<__half>(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
-    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-}
-template <> __device__ inline void mma<__nv_bfloat16>(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
-    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-}
+// d = a * b + c, on tiles of 16x16 by 16x8; of d and c a thread has two neighbours of row lane / 4 and two of the row 8 below.
+template <typename T>
+__device__ inline void mma(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1, const float *c);
+#define MMA(T, NAME)                                                                                                                   \
+    template <> __device__ inline void mma<T>(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1, const float *c) {  \
+        asm volatile("mma.sync.aligned.m16n8k16.row.col.f32." NAME "." NAME ".f32 "                                                    \
+                     "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%10,%11,%12,%13};"                                                       \
+                     : "=f"(d[0]), "=f"(d[1]), "=f"(d[2]), "=f"(d[3])                                                                  \
+                     : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1), "f"(c[0]), "f"(c[1]), "f"(c[2]), "f"(c[3]));      \
+    }
+MMA(__half, "f16")
+MMA(__nv_bfloat16, "bf16")
 
 __device__ inline void ldmatrix(uint32_t (&r)[4], const uint4 *from) {
     const uint32_t at = static_cast<uint32_t>(__cvta_generic_to_shared(from));
@@ -93,14 +94,10 @@ template <typename T, int D, int WARPS, int M, bool LONG> struct Attention {
 
     static __device__ inline int at(int row, int chunk) { return row * CHUNKS + (chunk ^ (row & 7)); }
 
-    // Scores of M * 16 queries against a block of keys.
-    static __device__ inline void scores(float (&s)[M][KEYS / 8][4], const uint32_t (&q)[M][D / 16][4], const uint4 *keys) {
+    // Scores of M * 16 queries against a block of keys, less the reference, which the sums begin with.
+    static __device__ inline void scores(float (&s)[M][KEYS / 8][4], const uint32_t (&q)[M][D / 16][4], const uint4 *keys,
+                                         const float (&less)[M][4]) {
         const int lane = threadIdx.x % 32;
-#pragma unroll
-        for (int m = 0; m < M; m++)
-#pragma unroll
-            for (int j = 0; j < KEYS / 8; j++)
-                s[m][j][0] = s[m][j][1] = s[m][j][2] = s[m][j][3] = 0.0f;
 #pragma unroll
         for (int d = 0; d < D / 16; d++)
 #pragma unroll
@@ -109,8 +106,8 @@ template <typename T, int D, int WARPS, int M, bool LONG> struct Attention {
                 ldmatrix(k, keys + at(j * 16 + (lane & 7) + (lane >> 4) * 8, d * 2 + (lane >> 3 & 1)));
 #pragma unroll
                 for (int m = 0; m < M; m++) {
-                    mma<T>(s[m][2 * j], q[m][d], k[0], k[1]);
-                    mma<T>(s[m][2 * j + 1], q[m][d], k[2], k[3]);
+                    mma<T>(s[m][2 * j], q[m][d], k[0], k[1], d == 0 ? less[m] : s[m][2 * j]);
+                    mma<T>(s[m][2 * j + 1], q[m][d], k[2], k[3], d == 0 ? less[m] : s[m][2 * j + 1]);
                 }
             }
     }
@@ -128,33 +125,51 @@ template <typename T, int D, int WARPS, int M, bool LONG> struct Attention {
                         s[m][j][i] = -INFINITY;
     }
 
-    // Turns scores of one tile into weights, and scales what was summed before to the new largest score.
-    static __device__ inline void softmax(float (&s)[KEYS / 8][4], float (&o)[D / 8][4], float (&most)[2], float (&total)[2],
-                                          uint32_t (&p)[KEYS / 16][4]) {
+    // Turns scores of one tile into weights: powers of two of what they are above the reference. A running softmax would take the largest
+    // score so far for it; here it stays until a score is 2^SLACK times above, which after the first block hardly happens. Weights
+    // that large lose no precision, and the division at the end undoes the reference, whatever it is.
+    static constexpr float SLACK = 8.0f;
+    static __device__ inline void softmax(float (&s)[KEYS / 8][4], float (&o)[D / 8][4], float (&less)[4], float (&total)[2],
+                                          uint32_t (&p)[KEYS / 16][4], bool begin) {
+        float above[2]; // the largest score, less the reference
 #pragma unroll
         for (int h = 0; h < 2; h++) { // rows g and g + 8 of the tile
-            float largest = most[h];
+            above[h] = fmaxf(s[0][2 * h], s[0][2 * h + 1]);
 #pragma unroll
-            for (int j = 0; j < KEYS / 8; j++)
-                largest = fmaxf(largest, fmaxf(s[j][2 * h], s[j][2 * h + 1]));
-            largest = largest_of_quad(largest);
-            if (LONG) {
-                const float scale = exp2_fast(most[h] - largest);
-                total[h] *= scale;
+            for (int j = 1; j < KEYS / 8; j++)
+                above[h] = fmaxf(above[h], fmaxf(s[j][2 * h], s[j][2 * h + 1]));
+            above[h] = largest_of_quad(above[h]);
+        }
+        if (begin || __any_sync(0xffffffffu, fmaxf(above[0], above[1]) > SLACK)) {
 #pragma unroll
-                for (int j = 0; j < D / 8; j++) {
-                    o[j][2 * h] *= scale;
-                    o[j][2 * h + 1] *= scale;
+            for (int h = 0; h < 2; h++) {
+                const float rise = begin ? above[h] : fmaxf(above[h], 0.0f);
+                less[2 * h] -= rise;
+                less[2 * h + 1] = less[2 * h];
+#pragma unroll
+                for (int j = 0; j < KEYS / 8; j++) {
+                    s[j][2 * h] -= rise;
+                    s[j][2 * h + 1] -= rise;
+                }
+                if (!begin) {
+                    const float scale = exp2_fast(-rise);
+                    total[h] *= scale;
+#pragma unroll
+                    for (int j = 0; j < D / 8; j++) {
+                        o[j][2 * h] *= scale;
+                        o[j][2 * h + 1] *= scale;
+                    }
                 }
             }
-            most[h] = largest;
+        }
+#pragma unroll
+        for (int h = 0; h < 2; h++)
 #pragma unroll
             for (int j = 0; j < KEYS / 8; j++) {
-                const float a = exp2_fast(s[j][2 * h] - largest), b = exp2_fast(s[j][2 * h + 1] - largest);
+                const float a = exp2_fast(s[j][2 * h]), b = exp2_fast(s[j][2 * h + 1]);
                 total[h] += a + b;
                 p[j / 2][(j & 1) * 2 + h] = pack2<T>(a, b);
             }
-        }
     }
 
     // Adds weights times values.
@@ -168,36 +183,57 @@ template <typename T, int D, int WARPS, int M, bool LONG> struct Attention {
                 ldmatrix_transposed(v, values + at(k * 16 + (lane & 15), d * 2 + (lane >> 4)));
 #pragma unroll
                 for (int m = 0; m < M; m++) {
-                    mma<T>(o[m][2 * d], p[m][k], v[0], v[1]);
-                    mma<T>(o[m][2 * d + 1], p[m][k], v[2], v[3]);
+                    mma<T>(o[m][2 * d], p[m][k], v[0], v[1], o[m][2 * d]);
+                    mma<T>(o[m][2 * d + 1], p[m][k], v[2], v[3], o[m][2 * d + 1]);
                 }
             }
     }
 
-    static __device__ inline void load_keys(uint4 (&k)[OWN], const T *from, size_t step, int first, int length) {
+    // Where a thread's own chunks of keys, values and angles are: APART rows from one to the next, so that they all lie in one column
+    // of chunks, also in shared memory. It moves on by a block of keys at a time.
+    static constexpr int APART = LANES / CHUNKS;
+    struct Cursor {
+        const T *keys, *values;
+        const float *angles;
+        int left; // rows from the first own one to the sequence's end
+        __device__ inline Cursor(const T *from, int width, size_t step, const float *rotary, int length) {
+            const int row = threadIdx.x / CHUNKS, chunk = threadIdx.x % CHUNKS;
+            keys = from + width + row * step + chunk * 8;
+            values = keys + width;
+            angles = rotary + row * D + chunk * 8;
+            left = length - row;
+        }
+        __device__ inline void advance(size_t step) {
+            keys += KEYS * step;
+            values += KEYS * step;
+            angles += KEYS * D;
+            left -= KEYS;
+        }
+    };
+    static __device__ inline int own() { return at(threadIdx.x / CHUNKS, threadIdx.x % CHUNKS); }
+
+    static __device__ inline void load_keys(uint4 (&k)[OWN], const Cursor &cursor, size_t step) {
 #pragma unroll
         for (int i = 0; i < OWN; i++) {
-            const int index = i * LANES + threadIdx.x, position = first + index / CHUNKS;
             k[i] = make_uint4(0, 0, 0, 0);
-            if (position < length)
-                k[i] = *reinterpret_cast<const uint4 *>(from + position * step + index % CHUNKS * 8);
+            if (i * APART < cursor.left)
+                k[i] = *reinterpret_cast<const uint4 *>(cursor.keys + i * APART * step);
         }
     }
-    static __device__ inline void store_keys(uint4 *to, const uint4 (&k)[OWN], const float *rotary, int first, int length) {
+    static __device__ inline void store_keys(uint4 *to, const uint4 (&k)[OWN], const Cursor &cursor) {
 #pragma unroll
         for (int i = 0; i < OWN; i++) {
-            const int index = i * LANES + threadIdx.x, row = index / CHUNKS, chunk = index % CHUNKS;
-            // Beyond the end the keys are zero; any angle does.
-            const int position = min(first + row, length - 1);
-            to[at(row, chunk)] = turned<T>(k[i], rotary + position * D + chunk * 8, 1.0f);
+            uint4 bits = k[i]; // beyond the end they are zero, and zero stays zero however it is turned
+            if (i * APART < cursor.left)
+                bits = turned<T>(bits, cursor.angles + i * APART * D, 1.0f);
+            to[own() + i * APART * CHUNKS] = bits;
         }
     }
-    static __device__ inline void copy_values(uint4 *to, const T *from, size_t step, int first, int length) {
+    static __device__ inline void copy_values(uint4 *to, const Cursor &cursor, size_t step) {
 #pragma unroll
         for (int i = 0; i < OWN; i++) {
-            const int index = i * LANES + threadIdx.x, row = index / CHUNKS, chunk = index % CHUNKS;
-            const bool valid = first + row < length;
-            copy_async(to + at(row, chunk), from + (valid ? first + row : 0) * step + chunk * 8, valid);
+            const bool valid = i * APART < cursor.left;
+            copy_async(to + own() + i * APART * CHUNKS, cursor.values + (valid ? i * APART * step : 0), valid);
         }
     }
 
@@ -262,23 +298,17 @@ template <typename T, int D, int WARPS, int M, bool LONG> struct Attention {
         const int width = shape.heads * D, length = shape.length;
         const T *const from = qkvg + token * shape.columns + head * D;
 
-        copy_values(values, from + 2 * width, step, 0, length);
+        Cursor cursor(from, width, step, rotary, length);
+        copy_values(values, cursor, step);
         uint4 k[OWN];
-        load_keys(k, from + width, step, 0, length);
+        load_keys(k, cursor, step);
         load_queries(queries, from, step, rotary, tile * ROWS, length);
-        store_keys(keys, k, rotary, 0, length);
+        store_keys(keys, k, cursor);
 
         const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
         const int first = tile * ROWS + warp * M * 16; // the warp's first query
         const bool active = first < length;            // a warp past the end only helps to load
-        float gate[M][2], o[M][D / 8][4] = {}, most[M][2], total[M][2];
-#pragma unroll
-        for (int m = 0; m < M; m++)
-#pragma unroll
-            for (int h = 0; h < 2; h++) {
-                most[m][h] = -INFINITY;
-                total[m][h] = 0.0f;
-            }
+        float gate[M][2], o[M][D / 8][4] = {}, less[M][4] = {}, total[M][2] = {};
         const T *const logits = qkvg + token * shape.columns + 3 * width + head;
         if (!LONG) // early, so as to wait for memory once; a long sequence has no registers to spare
             load_gates(gate, logits, gate_bias + head, step, first, length);
@@ -301,22 +331,23 @@ template <typename T, int D, int WARPS, int M, bool LONG> struct Attention {
                 __syncthreads();
             }
             if (more) {
-                load_keys(k, from + width, step, behind, length);
-                copy_values(values + next * STAGE, from + 2 * width, step, behind, length);
+                cursor.advance(step);
+                load_keys(k, cursor, step);
+                copy_values(values + next * STAGE, cursor, step);
             }
             if (active) {
                 float s[M][KEYS / 8][4];
-                scores(s, q, keys + stage * STAGE);
+                scores(s, q, keys + stage * STAGE, less);
                 if (behind > length)
                     mask(s, length - block * KEYS);
                 uint32_t p[M][KEYS / 16][4];
 #pragma unroll
                 for (int m = 0; m < M; m++)
-                    softmax(s[m], o[m], most[m], total[m], p[m]);
+                    softmax(s[m], o[m], less[m], total[m], p[m], block == 0);
                 weigh(o, p, values + stage * STAGE);
             }
             if (more)
-                store_keys(keys + next * STAGE, k, rotary, behind, length);
+                store_keys(keys + next * STAGE, k, cursor);
         }
         if (!active)
             return;
