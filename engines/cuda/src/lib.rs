@@ -20,7 +20,7 @@ mod stage;
 #[cfg(test)]
 mod tests;
 
-pub use driver::{Driver, DriverError, Memory, Pool, Severity};
+pub use driver::{Driver, DriverError, Handle, Memory, Pool, Severity};
 pub use faults::{Faulty, Step};
 pub use ledger::Figures;
 #[cfg(feature = "cuda")]

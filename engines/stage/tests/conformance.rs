@@ -8,6 +8,7 @@ use greenroom_stage::{
 };
 
 /// Runs the list, each scenario on a stage of its own.
+#[allow(clippy::print_stdout, reason = "a failure shall show which scenario it was")]
 fn conforms<S: Stage>(fresh: impl Fn() -> S, inject: impl Fn(&S, Fault)) {
     for (name, scenario) in SCENARIOS {
         println!("{name}");

@@ -12,9 +12,10 @@ use candle_core::{
     op::BackpropOp,
 };
 use greenroom_stage::DeviceHome;
-use greenroom_weights::{PackedImage, TensorEntry, WeightSource, WeightsError};
+use greenroom_weights::{DeviceLane, PackedImage, TensorEntry, WeightSource, WeightsError};
 
 use super::gpu::{Gpu, GpuError, LaneEntry};
+use crate::driver::DriverError;
 
 /// A device object of candle's with a stream of its own. Tensors of one lane cannot be used on another.
 pub struct Lane {
@@ -66,6 +67,14 @@ impl Lane {
         self.device.synchronize()
     }
 
+    /// Whether everything that the lane was given is done.
+    ///
+    /// # Errors
+    /// What went wrong meanwhile.
+    pub fn is_idle(&self) -> Result<bool, DriverError> {
+        self.gpu.api().is_done(&self.cuda.cuda_stream())
+    }
+
     /// A tensor over memory that a group has for good.
     fn wrap(&self, home: &DeviceHome, entry: &TensorEntry) -> candle_core::Result<Tensor> {
         let address = home.address + entry.offset as u64;
@@ -101,6 +110,21 @@ impl Lane {
         // is parked is kept away by its module slot. The slice is never dropped: see `wrap`.
         let slice = unsafe { self.cuda.cuda_stream().upgrade_device_ptr::<T>(address, elements) };
         CudaStorage::wrap_cuda_slice(slice, self.cuda.clone())
+    }
+}
+
+impl DeviceLane for Lane {
+    fn device(&self) -> &Device {
+        &self.device
+    }
+
+    fn weights<'a>(&'a self, image: &'a PackedImage, address: u64) -> Result<Box<dyn WeightSource + 'a>, String> {
+        let home = DeviceHome {
+            address,
+            bytes: image.bytes().len() as u64,
+        };
+        let weights = DeviceWeights::new(self, home, image).map_err(|error| error.to_string())?;
+        Ok(Box::new(weights))
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use greenroom_stage::HostImage;
 
 use super::{gpu::Gpu, raw::Api};
-use crate::driver::{Driver, DriverError, Handle};
+use crate::driver::{DriverError, Handle, Severity};
 
 /// An image whose pages are locked where they lie.
 struct Registered {
@@ -41,23 +41,39 @@ pub(super) fn pin(api: &Api, image: Arc<HostImage>) -> Result<Arc<HostImage>, Dr
 /// Device memory that is held and not used, as another process would: to try what a smaller or a busier device does.
 pub struct Hold {
     gpu: Gpu,
-    memory: Handle,
+    memory: Vec<Handle>,
     bytes: u64,
 }
 
 impl Hold {
-    /// Takes so many bytes, in whole granules.
+    /// Takes so many bytes, in whole granules, in one piece or in several.
     ///
     /// # Errors
     /// If there are not so many.
     pub fn take(gpu: &Gpu, bytes: u64) -> Result<Self, DriverError> {
-        let bytes = bytes.next_multiple_of(gpu.driver().granule());
-        let memory = gpu.driver().create(bytes)?;
-        Ok(Self {
+        let driver = gpu.driver();
+        let granule = driver.granule();
+        let mut rest = bytes.next_multiple_of(granule);
+        let mut piece = rest;
+        let mut hold = Self {
             gpu: gpu.clone(),
-            memory,
-            bytes,
-        })
+            memory: Vec::new(),
+            bytes: rest,
+        };
+        while rest > 0 {
+            match driver.create(piece.min(rest)) {
+                Ok(memory) => {
+                    hold.memory.push(memory);
+                    rest -= piece.min(rest);
+                }
+                // In one piece there may be less than there is.
+                Err(error) if error.severity() == Severity::OutOfMemory && piece > granule => {
+                    piece = (piece / 2).next_multiple_of(granule);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(hold)
     }
 
     /// Takes everything but so many bytes.
@@ -80,7 +96,9 @@ impl Hold {
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        // A process that ends gives it back in any case.
-        let _ = self.gpu.driver().release(self.memory);
+        for memory in &self.memory {
+            // A process that ends gives it back in any case.
+            let _ = self.gpu.driver().release(*memory);
+        }
     }
 }

@@ -40,10 +40,8 @@ pub(super) fn is_present(library: Library) -> bool {
 pub(super) fn driver_version() -> Result<i32, DriverError> {
     let mut version = 0;
     // SAFETY: the driver writes one integer.
-    explain(
-        "cuDriverGetVersion",
-        unsafe { sys::cuDriverGetVersion(&mut version) }.result(),
-    )?;
+    let result = unsafe { sys::cuDriverGetVersion(&mut version) };
+    explain("cuDriverGetVersion", result.result())?;
     Ok(version)
 }
 
@@ -182,6 +180,18 @@ impl Api {
             unsafe { sys::cuMemcpyHtoDAsync_v2(address, bytes.as_ptr().cast(), bytes.len(), stream.cu_stream()) }
         })?;
         explain("cuStreamSynchronize", stream.synchronize())
+    }
+
+    /// Whether everything that the stream was given is done.
+    pub(super) fn is_done(&self, stream: &CudaStream) -> Result<bool, DriverError> {
+        let asked = self.call("cuStreamQuery", || {
+            // SAFETY: the stream is borrowed, so it lives.
+            unsafe { sys::cuStreamQuery(stream.cu_stream()) }
+        });
+        match asked {
+            Err(error) if error.code == sys::CUresult::CUDA_ERROR_NOT_READY as u32 => Ok(false),
+            asked => asked.map(|()| true),
+        }
     }
 
     /// Copies from the device, and waits.
