@@ -46,11 +46,13 @@ impl Figures {
         self.others().saturating_sub(self.baseline)
     }
 
-    /// By how much other people's memory cuts into a budget of ours. What is free, and what our groups and our pool hold, is ours to
-    /// use: only if that is less than the budget is the budget not all there.
+    /// By how much a budget of ours is not there to be given, while workspaces of `admitted` bytes are. What is free, and what our groups
+    /// and our pool hold, is ours to use, but for what work took beyond its workspaces: only if that is less than the budget is the
+    /// budget not all there.
     #[must_use]
-    pub fn cut(&self, budget: u64) -> u64 {
-        budget.saturating_sub(self.free + self.mapped + self.pool.reserved)
+    pub fn cut(&self, budget: u64, admitted: u64) -> u64 {
+        let beyond = self.pool.used.saturating_sub(admitted);
+        budget.saturating_sub(self.free + self.mapped + self.pool.reserved.saturating_sub(beyond))
     }
 }
 
@@ -68,6 +70,7 @@ mod tests {
     fn figures(free: u64, mapped: u64, reserved: u64) -> Figures {
         let pool = Pool {
             reserved,
+            used: reserved / 2,
             ..Pool::default()
         };
         Figures::of(Memory { total: 80, free }, pool, mapped, 2)
@@ -82,9 +85,10 @@ mod tests {
 
     #[test]
     fn a_budget_is_cut_only_by_what_is_missing_of_it() {
-        assert_eq!(figures(40, 20, 10).cut(70), 0);
-        assert_eq!(figures(40, 20, 10).cut(75), 5);
-        assert_eq!(figures(0, 0, 0).cut(24), 24);
+        assert_eq!(figures(40, 20, 10).cut(70, 5), 0);
+        assert_eq!(figures(40, 20, 10).cut(75, 5), 5);
+        assert_eq!(figures(40, 20, 10).cut(75, 2), 8, "work took 3 more than it said");
+        assert_eq!(figures(0, 0, 0).cut(24, 0), 24);
     }
 
     #[test]

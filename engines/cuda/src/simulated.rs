@@ -18,6 +18,7 @@ const CONTEXT: u64 = 10 * GRANULE;
 struct Device {
     total: u64,
     foreign: u64,
+    pool: Pool,
     /// Physical memory: its length, and whether the handle is still held.
     memory: BTreeMap<Handle, (u64, bool)>,
     /// Reserved addresses and their length.
@@ -56,6 +57,15 @@ impl SimulatedDriver {
         self.device().foreign = bytes;
     }
 
+    /// Work has a pool of so much, and uses so much of it.
+    pub(crate) fn set_pool(&self, reserved: u64, used: u64) {
+        self.device().pool = Pool {
+            reserved,
+            used,
+            ..Pool::default()
+        };
+    }
+
     /// What the device holds at an address.
     pub(crate) fn read(&self, address: u64, length: u64) -> Vec<u8> {
         let device = self.device();
@@ -87,7 +97,8 @@ impl Device {
     }
 
     fn free(&self) -> u64 {
-        self.total.saturating_sub(self.used() + self.foreign + CONTEXT)
+        self.total
+            .saturating_sub(self.used() + self.foreign + self.pool.reserved + CONTEXT)
     }
 
     fn number(&mut self) -> u64 {
@@ -131,11 +142,13 @@ impl Driver for SimulatedDriver {
     }
 
     fn pool(&self) -> Result<Pool, DriverError> {
-        Ok(Pool::default())
+        Ok(self.device().pool)
     }
 
     fn trim(&self, keep: u64) -> Result<(), DriverError> {
-        self.device().trims.push(keep);
+        let mut device = self.device();
+        device.trims.push(keep);
+        device.pool.reserved = device.pool.reserved.min(keep.max(device.pool.used));
         Ok(())
     }
 

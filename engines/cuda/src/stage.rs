@@ -117,7 +117,8 @@ impl CudaStage {
         house.expect_alive()?;
         let figures = self.read_driver(house)?;
         let budget = house.model.read().capacity;
-        house.model.set_foreign(figures.cut(budget));
+        let admitted = house.model.workspace_bytes();
+        house.model.set_foreign(figures.cut(budget, admitted));
         Ok(figures)
     }
 
@@ -168,11 +169,15 @@ impl CudaStage {
     fn give_back(&self, workspace: u64) {
         let mut house = self.house();
         house.model.free_workspace(workspace);
+        if house.lost.is_none() {
+            self.trim(&mut house);
+        }
+    }
+
+    /// Leaves the pool what workspaces were promised. Nobody waits for an answer: whoever asks next hears of a lost device.
+    fn trim(&self, house: &mut House) {
         let keep = house.model.workspace_bytes();
-        if house.lost.is_none()
-            && let Err(error) = self.0.driver.trim(keep)
-        {
-            // Nobody waits for an answer here: whoever asks next hears of a lost device.
+        if let Err(error) = self.0.driver.trim(keep) {
             house.note(error, 0, 0);
         }
     }
@@ -270,8 +275,14 @@ impl Stage for CudaStage {
         let _one_move = site.hold();
         {
             let mut house = self.house();
-            self.compare(&mut house)?;
+            let figures = self.compare(&mut house)?;
             house.model.restore(group)?;
+            if let Some(place) = &site.place
+                && figures.free < place.mapped
+            {
+                // What the pool keeps for later was counted as there to be given.
+                self.trim(&mut house);
+            }
         }
         let restored = match &site.place {
             None => site.attach(),

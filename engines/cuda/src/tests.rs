@@ -184,6 +184,20 @@ fn a_workspace_that_ends_trims_the_pool_to_those_that_are_left() {
 }
 
 #[test]
+fn what_the_pool_keeps_is_given_to_a_group_that_needs_it() {
+    let (device, _, stage) = stage(CAPACITY);
+    stage.register(weights(Some(60 * GRANULE))).unwrap();
+    device.set_pool(90 * GRANULE, 10 * GRANULE);
+    assert_eq!(stage.read().free, 90 * GRANULE, "work uses 10 that nobody admitted");
+    stage.restore("dit").unwrap();
+    assert_eq!(stage.figures().unwrap().pool.reserved, 10 * GRANULE);
+    assert_eq!(stage.read().free, 30 * GRANULE);
+    let room = stage.admit(30 * GRANULE).unwrap();
+    assert_eq!(stage.read().free, 10 * GRANULE, "what work uses is of its workspace");
+    drop(room);
+}
+
+#[test]
 fn modules_without_an_image_live_in_ram_and_take_nothing_of_the_device() {
     let (device, _, stage) = stage(CAPACITY);
     let dit = weights(None);

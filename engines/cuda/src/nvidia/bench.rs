@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use greenroom_stage::{Stage, StageError, Tenant};
+use greenroom_stage::{HostImage, Stage, StageError, Tenant};
 
 use super::{
     gpu::{Gpu, GpuError},
@@ -102,6 +102,10 @@ pub struct Report {
     pub pinned_ceiling_gb_s: f64,
     /// Making and page-locking all images, in seconds.
     pub images_s: f64,
+    /// Page-locking the first group's image, in milliseconds.
+    pub pin_ms: f64,
+    /// Whether its pages could be locked where they lie, without a copy.
+    pub pinned_in_place: bool,
     /// Parks and restores in a row.
     pub cycles: u32,
     /// What the driver has less free after them than before; negative if it is more.
@@ -121,6 +125,7 @@ pub struct Report {
 /// # Errors
 /// If a move fails, or there is not enough memory of either kind.
 pub fn placement(gpu: &Gpu, options: &Options) -> Result<Report, GpuError> {
+    let (pin_ms, pinned_in_place) = pin(gpu, options)?;
     let started = Instant::now();
     let mut bench = Bench::new(gpu, options)?;
     let images_s = started.elapsed().as_secs_f64();
@@ -137,6 +142,8 @@ pub fn placement(gpu: &Gpu, options: &Options) -> Result<Report, GpuError> {
         moves,
         pinned_ceiling_gb_s: ceiling,
         images_s,
+        pin_ms,
+        pinned_in_place,
         cycles: options.cycles,
         leak_bytes,
         freed_at_once: bench.freed_at_once,
@@ -144,6 +151,19 @@ pub fn placement(gpu: &Gpu, options: &Options) -> Result<Report, GpuError> {
         compared_bytes: bench.compared_bytes,
         mismatches: bench.mismatches,
     })
+}
+
+/// Page-locks an image as the stage does: how long that takes, and whether it was locked in place.
+fn pin(gpu: &Gpu, options: &Options) -> Result<(f64, bool), GpuError> {
+    let Some((name, bytes)) = options.groups.first() else {
+        return Ok((0.0, true));
+    };
+    let group = Bytes::random(name, *bytes, options.seed)?;
+    let image: Arc<HostImage> = group.image.clone();
+    let started = Instant::now();
+    let pinned = gpu.driver().pin(image)?;
+    let took = started.elapsed().as_secs_f64() * 1e3;
+    Ok((took, (*pinned).as_ref().as_ptr() == group.image.bytes().as_ptr()))
 }
 
 /// The best copy of so many page-locked bytes to memory that is mapped already, in 10⁹ bytes a second: what no restore can beat.
@@ -191,7 +211,8 @@ impl Bench {
         let stage = gpu.stage(None)?;
         let mut groups = Vec::new();
         for (place, (name, bytes)) in options.groups.iter().enumerate() {
-            let group = Bytes::random(name, *bytes, options.seed.wrapping_mul(1000) + place as u64)?;
+            // Other weights in each group, so that whatever is in the wrong place shows.
+            let group = Bytes::random(name, *bytes, options.seed.wrapping_mul(1000) + 2 * place as u64)?;
             stage.register(Arc::clone(&group) as Arc<dyn Tenant>)?;
             groups.push(group);
         }
