@@ -93,6 +93,12 @@ pub enum SeparateError {
         /// Batches in all.
         total: u32,
     },
+    /// The device's memory did not suffice; nothing else is wrong, and the batch can be tried again.
+    #[error("the device has not enough memory for the separator's work: {0}")]
+    OutOfMemory(String),
+    /// Everything on the device is gone.
+    #[error("the device was lost while the separator worked: {0}")]
+    DeviceLost(String),
     /// A step of the computation failed.
     #[error("the separator's computation failed: {0}")]
     Compute(String),

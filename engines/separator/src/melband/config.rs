@@ -90,6 +90,11 @@ impl MelbandConfig {
         (3 * self.inner() + self.heads).next_multiple_of(8)
     }
 
+    /// Samples of so many pieces, in both channels.
+    pub(crate) fn values_a_batch(&self, pieces: usize) -> usize {
+        pieces * CHANNELS * self.chunk
+    }
+
     /// Values of a spectrum: bins × channels × (real, imaginary), in this order.
     pub(crate) fn spectrum(&self) -> usize {
         self.bins() * CHANNELS * 2

@@ -5,6 +5,7 @@
 //! half; the tensors come from a packed image, made once of the public checkpoint.
 
 mod bands;
+mod bridge;
 mod config;
 mod error;
 mod fourier;
@@ -21,12 +22,16 @@ mod source;
 mod tests;
 mod transformer;
 
-use std::{fs, path::Path, sync::Arc};
+use std::{
+    fs,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use candle_core::DType;
 use greenroom_audio::Pcm;
-use greenroom_stage::{GroupClass, Home, ModuleSlot, Tenant};
-use greenroom_weights::{HostWeights, ImageKey, PackedImage};
+use greenroom_stage::{DeviceHome, GroupClass, Home, HostImage, ModuleSlot, Tenant};
+use greenroom_weights::{DeviceLane, HostWeights, ImageKey, PackedImage};
 use sha2::{Digest, Sha256};
 
 pub use self::{config::MelbandConfig, error::MelbandError, random::noise, source::write_random_checkpoint};
@@ -40,12 +45,13 @@ use crate::{Rip, SeparateError, Separator, check_track};
 const GROUP: &str = "separator";
 
 /// How a [`Melband`] is run.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct MelbandOptions {
     /// Type of the weights, and on a GPU of what is computed with them: F16, BF16 or F32. The CPU computes in F32.
     pub dtype: DType,
-    /// Whether the weights go to a GPU, which needs tables with them that the CPU does not.
-    pub on_device: bool,
+    /// The way to the GPU that computes; the stage that the separator is registered with has to be that GPU's. Without one the CPU does,
+    /// and the weights live in system RAM, whatever the stage.
+    pub lane: Option<Arc<dyn DeviceLane>>,
     /// Pieces of 8 s that go through the network together.
     pub pieces_a_batch: usize,
     /// Whose threads do the work around the network, and on the CPU the network's.
@@ -56,6 +62,9 @@ pub struct MelbandOptions {
 pub struct Melband {
     core: Arc<Core>,
     image: Arc<PackedImage>,
+    lane: Option<Arc<dyn DeviceLane>>,
+    /// The network over the group's place on the device, built at the first attachment and kept: addresses stay.
+    built: Mutex<Option<(DeviceHome, Arc<Network>)>>,
 }
 
 /// Lives as long as the separator or one of its rips.
@@ -94,7 +103,7 @@ impl Melband {
         })?;
         let file = CheckpointFile::open(&bytes, &config)?;
         let key = ImageKey {
-            group: if options.on_device {
+            group: if options.lane.is_some() {
                 GROUP.into()
             } else {
                 format!("{GROUP}-cpu")
@@ -107,7 +116,7 @@ impl Melband {
             dtype: options.dtype,
         };
         let image = PackedImage::open_or_build(cache, &key, |builder| {
-            pack::pack(&config, &file, options.dtype, options.on_device, builder)
+            pack::pack(&config, &file, options.dtype, options.lane.is_some(), builder)
         })?;
         Ok(Self::new(config, image, options))
     }
@@ -127,7 +136,9 @@ impl Melband {
     ) -> Result<Arc<Self>, MelbandError> {
         check(&config, &options)?;
         let image = options.pool.install(|| {
-            PackedImage::in_memory(|builder| pack::pack(&config, source, options.dtype, options.on_device, builder))
+            PackedImage::in_memory(|builder| {
+                pack::pack(&config, source, options.dtype, options.lane.is_some(), builder)
+            })
         })?;
         Ok(Self::new(config, image, options))
     }
@@ -142,7 +153,31 @@ impl Melband {
                 dtype: options.dtype,
             }),
             image,
+            lane: options.lane,
+            built: Mutex::default(),
         })
+    }
+
+    /// The network over weights in system RAM.
+    fn in_ram(&self) -> Result<Arc<Network>, String> {
+        let core = &self.core;
+        Network::new(&core.config, &HostWeights::new(&self.image), core.pieces_a_batch)
+            .map(Arc::new)
+            .map_err(|error| error.to_string())
+    }
+
+    /// The network over weights on the device.
+    fn on_device(&self, home: DeviceHome, lane: &dyn DeviceLane) -> Result<Arc<Network>, String> {
+        let mut built = self.built.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, network)) = built.as_ref().filter(|(built_for, _)| *built_for == home) {
+            return Ok(Arc::clone(network));
+        }
+        let core = &self.core;
+        let weights = lane.weights(&self.image, home.address)?;
+        let network = Network::new(&core.config, &*weights, core.pieces_a_batch).map_err(|error| error.to_string())?;
+        let network = Arc::new(network);
+        *built = Some((home, Arc::clone(&network)));
+        Ok(network)
     }
 }
 
@@ -174,10 +209,22 @@ impl Tenant for Melband {
         self.image.bytes().len() as u64
     }
 
-    fn attach(&self, _home: &Home) -> Result<(), String> {
-        let network =
-            Network::new(&self.core.config, &HostWeights::new(&self.image)).map_err(|error| error.to_string())?;
-        self.core.slot.fill(Arc::new(network));
+    fn image(&self) -> Option<Arc<HostImage>> {
+        self.lane.is_some().then(|| Arc::clone(&self.image) as Arc<HostImage>)
+    }
+
+    fn attach(&self, home: &Home) -> Result<(), String> {
+        let network = match (home, &self.lane) {
+            (Home::Ram, None) => self.in_ram()?,
+            (Home::Device(home), Some(lane)) => self.on_device(*home, &**lane)?,
+            (Home::Ram, Some(_)) => {
+                return Err("the separator computes on a GPU, and the stage gave it a place in RAM".into());
+            }
+            (Home::Device(_), None) => {
+                return Err("the separator computes on the CPU, and the stage gave it a place on a device".into());
+            }
+        };
+        self.core.slot.fill(network);
         Ok(())
     }
 

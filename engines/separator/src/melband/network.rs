@@ -1,11 +1,12 @@
 //! The whole network, from a piece of a track to its singing.
 
-use candle_core::{DType, Device, Result, Tensor};
+use candle_core::{DType, Result, Tensor};
 use greenroom_kernels::{BandLayout, apply_masks, band_features, bias_glu, bias_tanh, linear, rms_norm, swap_leading};
 use greenroom_weights::WeightSource;
 
 use super::{
     bands::Bands,
+    bridge::Bridge,
     config::MelbandConfig,
     error::MelbandError,
     fourier::Fourier,
@@ -15,7 +16,7 @@ use super::{
 
 /// The modules of the weight group.
 pub(crate) struct Network {
-    device: Device,
+    bridge: Bridge,
     pub(super) bands: Bands,
     pub(super) layout: BandLayout,
     pub(super) fourier: Fourier,
@@ -40,8 +41,12 @@ pub(super) struct MaskEstimator {
 }
 
 impl Network {
-    /// Takes its tensors from `weights`, and computes on their device.
-    pub(crate) fn new(config: &MelbandConfig, weights: &dyn WeightSource) -> std::result::Result<Self, MelbandError> {
+    /// Takes its tensors from `weights`, and computes on their device, so many pieces of a track at a time.
+    pub(crate) fn new(
+        config: &MelbandConfig,
+        weights: &dyn WeightSource,
+        pieces_a_batch: usize,
+    ) -> std::result::Result<Self, MelbandError> {
         let bands = Bands::of(config);
         let layers = (0..config.depth)
             .map(|layer| {
@@ -52,7 +57,7 @@ impl Network {
             })
             .collect::<std::result::Result<_, MelbandError>>()?;
         Ok(Self {
-            device: weights.device().clone(),
+            bridge: Bridge::new(weights.device(), config.values_a_batch(pieces_a_batch))?,
             layout: bands.layout(weights.device())?,
             fourier: Fourier::new(config, weights)?,
             split: BandSplit::new(config, &bands, weights)?,
@@ -62,14 +67,14 @@ impl Network {
         })
     }
 
-    /// The device that it computes on.
-    pub(crate) fn device(&self) -> &Device {
-        &self.device
+    /// The way to the device and back.
+    pub(crate) fn bridge(&self) -> &Bridge {
+        &self.bridge
     }
 
     /// The singing in `sound`, both `[batch, 2, samples]`, single precision, at the network's rate. What does not fill a hop is left out.
     ///
-    /// `look` is called between layers, when the device has done all that was asked of it; it ends the work by an error.
+    /// `look` is called after each transformer, with no more than it queued; it ends the work by an error.
     pub(crate) fn separate(&self, sound: &Tensor, look: Look<'_>) -> std::result::Result<Tensor, Interruption> {
         let spectra = self.fourier.spectra(sound)?;
         let masked = self.mask(&spectra, look)?;
@@ -90,11 +95,12 @@ impl Network {
             Some([first, _]) => rms_norm(&tokens, first.input_norm(), NORM_EPS)?,
             None => tokens.clone(),
         };
+        let mut pace = self.bridge.pace();
         let transformers: Vec<&Transformer> = self.layers.iter().flatten().collect();
         for (index, transformer) in transformers.iter().enumerate() {
             let next = transformers.get(index + 1).map(|next| next.input_norm());
             (tokens, normed) = transformer.forward(&tokens, &normed, next, (batch, frames))?;
-            self.device.synchronize()?;
+            pace.step()?;
             look()?;
         }
         drop(normed);

@@ -1,6 +1,11 @@
 //! How a track is cut into overlapping pieces, and how they are joined again.
 
+use rayon::prelude::*;
+
 use super::config::MelbandConfig;
+
+/// Samples that are one task.
+const BLOCK: usize = 1 << 14;
 
 /// The pieces of one track at the network's rate. Fixed when a rip begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,13 +102,30 @@ impl Plan {
         let end = self
             .covered(piece)
             .min((self.border + self.length).saturating_sub(start));
-        for index in first..end {
-            sum[start + index - self.border] += out[index] * self.weight(piece, index);
+        if first >= end {
+            return;
         }
+        let sum = &mut sum[start + first - self.border..start + end - self.border];
+        let blocks = sum.par_chunks_mut(BLOCK).zip(out[first..end].par_chunks(BLOCK));
+        blocks.enumerate().for_each(|(block, (sum, out))| {
+            let first = first + block * BLOCK;
+            for (index, (sum, out)) in sum.iter_mut().zip(out).enumerate() {
+                *sum += out * self.weight(piece, first + index);
+            }
+        });
+    }
+
+    /// Turns the sum over all pieces into their average.
+    pub(crate) fn divide(&self, sum: &mut [f32]) {
+        sum.par_chunks_mut(BLOCK).enumerate().for_each(|(block, sum)| {
+            for (index, sum) in sum.iter_mut().enumerate() {
+                *sum /= self.divisor(block * BLOCK + index);
+            }
+        });
     }
 
     /// The sum of all weights at sample `sample` of the track, by which the sum over all pieces is divided.
-    pub(crate) fn divisor(&self, sample: usize) -> f32 {
+    fn divisor(&self, sample: usize) -> f32 {
         let place = sample + self.border;
         let last = place / self.step;
         let mut divisor = 0.0;
@@ -143,8 +165,8 @@ mod tests {
                 plan.cut(number, &track, &mut piece);
                 plan.add(number, &piece, &mut sum);
             }
-            for (n, sum) in sum.iter().enumerate() {
-                let sample = sum / plan.divisor(n);
+            plan.divide(&mut sum);
+            for (n, sample) in sum.iter().enumerate() {
                 assert!(
                     (sample - track[n]).abs() < 1e-4,
                     "sample {n} of {length}: {sample} for {}",

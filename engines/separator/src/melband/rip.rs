@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use candle_core::Tensor;
 use greenroom_audio::Pcm;
 use greenroom_sync::CancelFlag;
 use rayon::prelude::*;
@@ -17,7 +16,7 @@ use super::{
 };
 use crate::{BatchOutcome, Rip, SeparateError, Stems};
 
-/// Samples that are divided as one task.
+/// Samples that are looked at as one task.
 const BLOCK: usize = 1 << 14;
 
 /// A rip of one track.
@@ -74,11 +73,7 @@ impl MelbandRip {
         }
         let core = Arc::clone(&self.core);
         let network = core.slot.lease().map_err(|_| SeparateError::NotResident)?;
-        let outcome = core.pool.install(|| {
-            let batch = self.separate(&network, look)?;
-            self.add(&batch);
-            Ok(())
-        });
+        let outcome = core.pool.install(|| self.separate(&network, look));
         match outcome {
             Ok(()) => {
                 self.batches_done += 1;
@@ -89,46 +84,36 @@ impl MelbandRip {
         }
     }
 
-    /// What the network makes of the next batch: `[pieces][2][chunk]`.
-    fn separate(&self, network: &Network, look: Look<'_>) -> Result<Vec<f32>, Interruption> {
+    /// Adds what the network makes of the next batch to the sums, or leaves them as they are.
+    fn separate(&mut self, network: &Network, look: Look<'_>) -> Result<(), Interruption> {
         look()?;
         let (pieces, chunk) = (self.pieces(), self.core.config.chunk);
-        let mut heard = vec![0.0; pieces.len() * CHANNELS * chunk];
-        heard.par_chunks_exact_mut(chunk).enumerate().for_each(|(index, out)| {
-            let (piece, channel) = (pieces.start + index / CHANNELS, index % CHANNELS);
-            // A mono track is heard in both channels.
-            self.plan
-                .cut(piece, &self.sound[channel.min(self.sound.len() - 1)], out);
-        });
-        let heard = Tensor::from_vec(heard, (pieces.len(), CHANNELS, chunk), network.device())?;
-        let singing = network.separate(&heard, look)?.flatten_all()?.to_vec1::<f32>()?;
-        if !singing.par_iter().all(|sample| sample.is_finite()) {
+        let heard = network.bridge().send((pieces.len(), CHANNELS, chunk), |heard| {
+            heard.par_chunks_exact_mut(chunk).enumerate().for_each(|(index, out)| {
+                let (piece, channel) = (pieces.start + index / CHANNELS, index % CHANNELS);
+                // A mono track is heard in both channels.
+                self.plan
+                    .cut(piece, &self.sound[channel.min(self.sound.len() - 1)], out);
+            });
+        })?;
+        let singing = network.separate(&heard, look)?;
+        drop(heard);
+        network.bridge().fetch(&singing, |singing| self.add(singing))?
+    }
+
+    /// Adds a batch to the sums, if it is sound. A mono track is what the first channel hears.
+    fn add(&mut self, batch: &[f32]) -> Result<(), Interruption> {
+        if !batch.par_iter().with_min_len(BLOCK).all(|sample| sample.is_finite()) {
             let batch = self.batches_done;
             return Err(SeparateError::NotFinite { batch }.into());
         }
-        Ok(singing)
-    }
-
-    /// Adds a batch to the sums. A mono track is what the first channel hears.
-    fn add(&mut self, batch: &[f32]) {
         let (pieces, chunk, plan) = (self.pieces(), self.core.config.chunk, &self.plan);
-        self.singing.par_iter_mut().enumerate().for_each(|(channel, sum)| {
-            for (piece, sounds) in pieces.clone().zip(batch.chunks_exact(CHANNELS * chunk)) {
-                plan.add(piece, &sounds[channel * chunk..][..chunk], sum);
+        for (piece, sounds) in pieces.zip(batch.chunks_exact(CHANNELS * chunk)) {
+            for (sum, out) in self.singing.iter_mut().zip(sounds.chunks_exact(chunk)) {
+                plan.add(piece, out, sum);
             }
-        });
-    }
-
-    /// Turns the sums into averages.
-    fn divide(&mut self) {
-        let plan = &self.plan;
-        for channel in &mut self.singing {
-            channel.par_chunks_mut(BLOCK).enumerate().for_each(|(block, sums)| {
-                for (index, sum) in sums.iter_mut().enumerate() {
-                    *sum /= plan.divisor(block * BLOCK + index);
-                }
-            });
         }
+        Ok(())
     }
 
     fn stem(&self, resampler: &Resampler, input: &impl Input) -> Pcm {
@@ -162,7 +147,9 @@ impl Rip for MelbandRip {
         }
         let core = Arc::clone(&self.core);
         core.pool.install(|| {
-            self.divide();
+            for sum in &mut self.singing {
+                self.plan.divide(sum);
+            }
             let resampler = Resampler::new(core.config.sample_rate, self.track.sample_rate());
             let vocals = self.stem(&resampler, &Planar(&self.singing));
             let rest = Difference {

@@ -48,7 +48,7 @@ fn options() -> MelbandOptions {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
     MelbandOptions {
         dtype: DType::F32,
-        on_device: false,
+        lane: None,
         pieces_a_batch: 1,
         pool: Arc::new(pool),
     }
@@ -65,7 +65,7 @@ fn network(config: &MelbandConfig, seed: u64) -> Network {
     let image =
         PackedImage::in_memory(|builder| pack::pack(config, &RandomWeights { seed }, DType::F32, false, builder))
             .unwrap();
-    Network::new(config, &HostWeights::new(&image)).unwrap()
+    Network::new(config, &HostWeights::new(&image), 1).unwrap()
 }
 
 fn noise_tensor(seed: u64, shape: &[usize]) -> Tensor {
