@@ -12,6 +12,7 @@
 // lie in different banks.
 #pragma once
 #include "common.cuh"
+#include "warpgroup.cuh"
 
 // Where sequences lie among tokens (see Sequences in Rust), and how rows of qkvg look: the heads' queries, keys, values, one gate each.
 struct AttentionShape {
@@ -69,10 +70,9 @@ __device__ inline float sum_of_quad(float x) {
 }
 
 // Turns the four pairs of a chunk by (cos, sin) each, and scales them.
-template <typename T> __device__ inline uint4 turned(uint4 bits, const float *angles, float scale) {
-    float v[8], a[8];
+template <typename T> __device__ inline uint4 turned(uint4 bits, const float (&a)[8], float scale) {
+    float v[8];
     Pack<T>::unpack(bits, v);
-    parameters(angles, a);
 #pragma unroll
     for (int i = 0; i < 8; i += 2) {
         const float x = v[i] * scale, y = v[i + 1] * scale;
@@ -81,16 +81,26 @@ template <typename T> __device__ inline uint4 turned(uint4 bits, const float *an
     }
     return Pack<T>::pack(v);
 }
+template <typename T> __device__ inline uint4 turned(uint4 bits, const float *angles, float scale) {
+    float a[8];
+    parameters(angles, a);
+    return turned<T>(bits, a, scale);
+}
 
-// One block's work. WARPS warps have M tiles of 16 queries each; LONG sequences have more than one block of keys.
-template <typename T, int D, int WARPS, int M, bool LONG> struct Attention {
+// One block's work. WARPS warps have M tiles of 16 queries each; LONG sequences have more than one block of keys. TURNED: keys were turned
+// beforehand (turn_keys) and lie by themselves.
+template <typename T, int D, int WARPS, int M, bool LONG, bool TURNED> struct Attention {
+    // Where the hardware has it, four warps multiply as one.
+    static constexpr bool GROUPED = WARPGROUPS && LONG && M == 1 && D == 64 && WARPS % 4 == 0;
     static constexpr int LANES = WARPS * 32;
     static constexpr int ROWS = WARPS * M * 16; // queries of a block
     static constexpr int CHUNKS = D / 8;        // of a row
-    static constexpr int STAGES = LONG ? 2 : 1;
+    // While one block is multiplied, the next arrives; a warpgroup's last product may still read the one before.
+    static constexpr int STAGES = LONG ? (GROUPED ? 3 : 2) : 1;
     static constexpr int OWN = KEYS * CHUNKS / LANES; // chunks of a block of keys that a thread loads
     static constexpr int SHARED = (ROWS + 2 * STAGES * KEYS) * CHUNKS * 16;
     static constexpr float LOG2E = 1.44269504f;
+    static_assert(KEYS * CHUNKS % LANES == 0, "threads load equal shares of a block of keys");
 
     static __device__ inline int at(int row, int chunk) { return row * CHUNKS + (chunk ^ (row & 7)); }
 
@@ -110,6 +120,23 @@ template <typename T, int D, int WARPS, int M, bool LONG> struct Attention {
                     mma<T>(s[m][2 * j + 1], q[m][d], k[2], k[3], d == 0 ? less[m] : s[m][2 * j + 1]);
                 }
             }
+    }
+
+    // The same by a warpgroup, once it has done with the values before.
+    static __device__ inline void scores_grouped(float (&s)[KEYS / 8][4], float (&o)[D / 8][4], const uint32_t (&q)[D / 16][4],
+                                                 const uint4 *keys, const float (&less)[4]) {
+#pragma unroll
+        for (int j = 0; j < KEYS / 8; j++)
+#pragma unroll
+            for (int i = 0; i < 4; i++)
+                s[j][i] = less[i];
+        warpgroup_begin();
+        const uint64_t block = block_descriptor(keys);
+#pragma unroll
+        for (int d = 0; d < D / 16; d++)
+            warpgroup_mma<T, false>(s, q[d], block + d * 2); // 16 columns are 32 bytes
+        warpgroup_end();
+        warpgroup_wait(s, o);
     }
 
     // Keys beyond the sequence's end weigh nothing.
@@ -189,22 +216,36 @@ template <typename T, int D, int WARPS, int M, bool LONG> struct Attention {
             }
     }
 
+    // The same by a warpgroup; scores_grouped waits for it.
+    static __device__ inline void weigh_grouped(float (&o)[D / 8][4], const uint32_t (&p)[KEYS / 16][4], const uint4 *values) {
+        warpgroup_begin();
+        const uint64_t block = block_descriptor(values);
+#pragma unroll
+        for (int k = 0; k < KEYS / 16; k++)
+            warpgroup_mma<T, true>(o, p[k], block + k * 128); // 16 rows are 2048 bytes
+        warpgroup_end();
+    }
+
     // Where a thread's own chunks of keys, values and angles are: APART rows from one to the next, so that they all lie in one column
     // of chunks, also in shared memory. It moves on by a block of keys at a time.
     static constexpr int APART = LANES / CHUNKS;
     struct Cursor {
         const T *keys, *values;
         const float *angles;
-        int left; // rows from the first own one to the sequence's end
-        __device__ inline Cursor(const T *from, int width, size_t step, const float *rotary, int length) {
+        size_t step;       // from a row to the next
+        size_t turned_step; // the same of keys that lie by themselves
+        int left;          // rows from the first own one to the sequence's end
+        __device__ inline Cursor(const T *first_key, size_t turned_step, const T *first_value, size_t step, const float *rotary, int length)
+            : step(step), turned_step(turned_step) {
             const int row = threadIdx.x / CHUNKS, chunk = threadIdx.x % CHUNKS;
-            keys = from + width + row * step + chunk * 8;
-            values = keys + width;
+            keys = first_key + row * key_step() + chunk * 8;
+            values = first_value + row * step + chunk * 8;
             angles = rotary + row * D + chunk * 8;
             left = length - row;
         }
-        __device__ inline void advance(size_t step) {
-            keys += KEYS * step;
+        __device__ inline size_t key_step() const { return TURNED ? turned_step : step; }
+        __device__ inline void advance() {
+            keys += KEYS * key_step();
             values += KEYS * step;
             angles += KEYS * D;
             left -= KEYS;
@@ -212,12 +253,12 @@ template <typename T, int D, int WARPS, int M, bool LONG> struct Attention {
     };
     static __device__ inline int own() { return at(threadIdx.x / CHUNKS, threadIdx.x % CHUNKS); }
 
-    static __device__ inline void load_keys(uint4 (&k)[OWN], const Cursor &cursor, size_t step) {
+    static __device__ inline void load_keys(uint4 (&k)[OWN], const Cursor &cursor) {
 #pragma unroll
         for (int i = 0; i < OWN; i++) {
             k[i] = make_uint4(0, 0, 0, 0);
             if (i * APART < cursor.left)
-                k[i] = *reinterpret_cast<const uint4 *>(cursor.keys + i * APART * step);
+                k[i] = *reinterpret_cast<const uint4 *>(cursor.keys + i * APART * cursor.key_step());
         }
     }
     static __device__ inline void store_keys(uint4 *to, const uint4 (&k)[OWN], const Cursor &cursor) {
@@ -229,12 +270,20 @@ template <typename T, int D, int WARPS, int M, bool LONG> struct Attention {
             to[own() + i * APART * CHUNKS] = bits;
         }
     }
-    static __device__ inline void copy_values(uint4 *to, const Cursor &cursor, size_t step) {
+    static __device__ inline void copy_rows(uint4 *to, const T *from, size_t step, int left) {
 #pragma unroll
         for (int i = 0; i < OWN; i++) {
-            const bool valid = i * APART < cursor.left;
-            copy_async(to + own() + i * APART * CHUNKS, cursor.values + (valid ? i * APART * step : 0), valid);
+            const bool valid = i * APART < left;
+            copy_async(to + own() + i * APART * CHUNKS, from + (valid ? i * APART * step : 0), valid);
         }
+    }
+    // Sets out for a block of keys and values: keys that have to be turned come to registers, for store_keys.
+    static __device__ inline void fetch(uint4 (&k)[OWN], uint4 *keys, uint4 *values, const Cursor &cursor) {
+        if (TURNED)
+            copy_rows(keys, cursor.keys, cursor.key_step(), cursor.left);
+        else
+            load_keys(k, cursor);
+        copy_rows(values, cursor.values, cursor.step, cursor.left);
     }
 
     static __device__ inline void load_queries(uint4 *to, const T *from, size_t step, const float *rotary, int first, int length) {
@@ -286,8 +335,15 @@ template <typename T, int D, int WARPS, int M, bool LONG> struct Attention {
         }
     }
 
-    static __device__ inline void run(const T *qkvg, const float *gate_bias, const float *rotary, T *out, const AttentionShape &shape) {
-        extern __shared__ uint4 shared[];
+    // Warps take part in a product together; one (or a group) past the end only helps to load.
+    static __device__ inline bool active(int tile, int length) {
+        const int warp = __shfl_sync(0xffffffffu, threadIdx.x / 32, 0); // so that the compiler sees that a warp agrees
+        return tile * ROWS + (GROUPED ? warp / 4 * 4 : warp) * M * 16 < length;
+    }
+
+    static __device__ inline void run(const T *qkvg, const T *turned_keys, const float *gate_bias, const float *rotary, T *out,
+                                      const AttentionShape &shape) {
+        extern __shared__ __align__(1024) uint4 shared[];
         uint4 *const queries = shared, *const keys = queries + ROWS * CHUNKS, *const values = keys + STAGES * KEYS * CHUNKS;
         constexpr int STAGE = KEYS * CHUNKS;
         const int tile = blockIdx.x % shape.tiles, head = blockIdx.x / shape.tiles % shape.heads;
@@ -297,22 +353,24 @@ template <typename T, int D, int WARPS, int M, bool LONG> struct Attention {
         const size_t step = static_cast<size_t>(shape.stride) * shape.columns;
         const int width = shape.heads * D, length = shape.length;
         const T *const from = qkvg + token * shape.columns + head * D;
-
-        Cursor cursor(from, width, step, rotary, length);
-        copy_values(values, cursor, step);
+        const T *const first_key = TURNED ? turned_keys + token * width + head * D : from + width;
+        Cursor cursor(first_key, static_cast<size_t>(shape.stride) * width, from + 2 * width, step, rotary, length);
         uint4 k[OWN];
-        load_keys(k, cursor, step);
+        fetch(k, keys, values, cursor);
         load_queries(queries, from, step, rotary, tile * ROWS, length);
-        store_keys(keys, k, cursor);
+        if (!TURNED)
+            store_keys(keys, k, cursor);
 
         const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
         const int first = tile * ROWS + warp * M * 16; // the warp's first query
-        const bool active = first < length;            // a warp past the end only helps to load
+        const bool working = active(tile, length);
         float gate[M][2], o[M][D / 8][4] = {}, less[M][4] = {}, total[M][2] = {};
         const T *const logits = qkvg + token * shape.columns + 3 * width + head;
         if (!LONG) // early, so as to wait for memory once; a long sequence has no registers to spare
             load_gates(gate, logits, gate_bias + head, step, first, length);
         copy_async_wait();
+        if (GROUPED)
+            publish_to_products();
         __syncthreads();
         uint32_t q[M][D / 16][4];
 #pragma unroll
@@ -322,41 +380,160 @@ template <typename T, int D, int WARPS, int M, bool LONG> struct Attention {
                 ldmatrix(q[m][d], queries + at((warp * M + m) * 16 + (lane & 15), d * 2 + (lane >> 4)));
 
         const int blocks = LONG ? (length + KEYS - 1) / KEYS : 1;
+        int stage = 0;
         for (int block = 0; block < blocks; block++) {
-            const int stage = block % STAGES, next = (block + 1) % STAGES, behind = (block + 1) * KEYS;
+            const int next = stage + 1 < STAGES ? stage + 1 : 0;
             const bool more = LONG && block + 1 < blocks;
             if (LONG && block > 0) {
                 // One barrier a block: keys and values have arrived, and everybody is done with the stage that is filled next.
                 copy_async_wait();
+                if (GROUPED)
+                    publish_to_products();
                 __syncthreads();
             }
             if (more) {
-                cursor.advance(step);
-                load_keys(k, cursor, step);
-                copy_values(values + next * STAGE, cursor, step);
+                cursor.advance();
+                fetch(k, keys + next * STAGE, values + next * STAGE, cursor);
             }
-            if (active) {
+            if (working) {
                 float s[M][KEYS / 8][4];
-                scores(s, q, keys + stage * STAGE, less);
-                if (behind > length)
+                if constexpr (GROUPED)
+                    scores_grouped(s[0], o[0], q[0], keys + stage * STAGE, less[0]);
+                else
+                    scores(s, q, keys + stage * STAGE, less);
+                if ((block + 1) * KEYS > length)
                     mask(s, length - block * KEYS);
                 uint32_t p[M][KEYS / 16][4];
 #pragma unroll
                 for (int m = 0; m < M; m++)
                     softmax(s[m], o[m], less[m], total[m], p[m], block == 0);
-                weigh(o, p, values + stage * STAGE);
+                if constexpr (GROUPED)
+                    weigh_grouped(o[0], p[0], values + stage * STAGE);
+                else
+                    weigh(o, p, values + stage * STAGE);
             }
-            if (more)
+            if (!TURNED && more)
                 store_keys(keys + next * STAGE, k, cursor);
+            stage = next;
         }
-        if (!active)
+        if (!working)
             return;
+        if constexpr (GROUPED)
+            warpgroup_wait(o[0]);
         if (LONG)
             load_gates(gate, logits, gate_bias + head, step, first, length);
         finish(o, total, gate, queries + warp * M * 16 * CHUNKS, out + (token + static_cast<size_t>(first) * shape.stride) * width + head * D,
                static_cast<size_t>(shape.stride) * width, length - first);
     }
 };
+
+// Sequences of one block of keys, whose work is mostly to wait for memory: a block takes unit after unit (a head of a sequence), and while
+// one is worked on, the next arrives in the other half of shared memory. What a thread has copied it turns itself, in place.
+template <typename T, int D, int WARPS> struct ManyShort {
+    using One = Attention<T, D, WARPS, 1, false, false>;
+    static constexpr int CHUNKS = D / 8, PART = KEYS * CHUNKS, STAGE = 3 * PART, OWN = One::OWN, APART = One::APART;
+    static_assert(WARPS * 16 == KEYS, "a block's queries are one block of keys");
+
+    // Where a unit's first token is, and its head.
+    struct Unit {
+        size_t token;
+        int head;
+        __device__ inline Unit(int index, const AttentionShape &shape) : head(index % shape.heads) {
+            const int sequence = index / shape.heads;
+            token = static_cast<size_t>(sequence / shape.inner) * shape.outer_stride +
+                    static_cast<size_t>(sequence % shape.inner) * shape.inner_stride;
+        }
+    };
+
+    // Sets out for a unit's queries, keys and values, and its gate logits.
+    static __device__ inline void fetch(uint4 *to, float (&gate)[1][2], const T *qkvg, const float *gate_bias, const Unit &unit,
+                                        const AttentionShape &shape) {
+        const int row = threadIdx.x / CHUNKS, chunk = threadIdx.x % CHUNKS, width = shape.heads * D, left = shape.length - row;
+        const size_t step = static_cast<size_t>(shape.stride) * shape.columns;
+        const T *const first = qkvg + unit.token * shape.columns, *const from = first + unit.head * D + row * step + chunk * 8;
+#pragma unroll
+        for (int part = 0; part < 3; part++)
+            One::copy_rows(to + part * PART, from + part * width, step, left);
+        One::load_gates(gate, first + 3 * width + unit.head, gate_bias + unit.head, step, threadIdx.x / 32 * 16, shape.length);
+    }
+
+    // Turns the thread's own queries and keys; what is beyond the sequence's end is zero and stays so.
+    static __device__ inline void turn(uint4 *queries, uint4 *keys, const float *rotary, int length) {
+        const float scale = rsqrtf(static_cast<float>(D)) * One::LOG2E;
+        const int row = threadIdx.x / CHUNKS, chunk = threadIdx.x % CHUNKS;
+#pragma unroll 2 // more at once takes more registers than there are
+        for (int i = 0; i < OWN; i++) {
+            const int at = One::own() + i * APART * CHUNKS;
+            if (row + i * APART < length) {
+                float angles[8];
+                parameters(rotary + (row + i * APART) * D + chunk * 8, angles);
+                queries[at] = turned<T>(queries[at], angles, scale);
+                keys[at] = turned<T>(keys[at], angles, 1.0f);
+            }
+        }
+    }
+
+    static __device__ inline void attend(uint4 *queries, const uint4 *keys, const uint4 *values, const float (&gate)[1][2], T *out,
+                                         const Unit &unit, const AttentionShape &shape) {
+        const int lane = threadIdx.x % 32, first = threadIdx.x / 32 * 16, width = shape.heads * D;
+        if (first >= shape.length)
+            return;
+        uint32_t q[1][D / 16][4], p[1][KEYS / 16][4];
+#pragma unroll
+        for (int d = 0; d < D / 16; d++)
+            ldmatrix(q[0][d], queries + One::at(first + (lane & 15), d * 2 + (lane >> 4)));
+        float o[1][D / 8][4] = {}, less[1][4] = {}, total[1][2] = {}, s[1][KEYS / 8][4];
+        One::scores(s, q, keys, less);
+        One::mask(s, shape.length);
+        One::softmax(s[0], o[0], less[0], total[0], p[0], true);
+        One::weigh(o, p, values);
+        One::finish(o, total, gate, queries + first * CHUNKS,
+                    out + (unit.token + static_cast<size_t>(first) * shape.stride) * width + unit.head * D,
+                    static_cast<size_t>(shape.stride) * width, shape.length - first);
+    }
+
+    static __device__ inline void run(const T *qkvg, const float *gate_bias, const float *rotary, T *out, const AttentionShape &shape,
+                                      int units) {
+        extern __shared__ __align__(1024) uint4 shared[];
+        uint4 *now = shared, *later = shared + STAGE;
+        int index = blockIdx.x;
+        Unit unit(index, shape);
+        float gate[1][2], next_gate[1][2];
+        if (index < units)
+            fetch(now, gate, qkvg, gate_bias, unit, shape);
+        while (index < units) {
+            copy_async_wait();
+            turn(now, now + PART, rotary, shape.length);
+            __syncthreads(); // this unit is there, and everybody is done with the one before
+            index += gridDim.x;
+            const Unit next(index, shape);
+            if (index < units)
+                fetch(later, next_gate, qkvg, gate_bias, next, shape);
+            attend(now, now + PART, now + 2 * PART, gate, out, unit, shape);
+            unit = next;
+            gate[0][0] = next_gate[0][0];
+            gate[0][1] = next_gate[0][1];
+            uint4 *const used = now;
+            now = later;
+            later = used;
+        }
+    }
+};
+
+// Turns the keys of all heads: [tokens, heads * D]. A thread has one chunk; neighbours have one position, whose angles they share.
+template <typename T, int D>
+__device__ inline void turn_keys(const T *qkvg, const float *rotary, T *out, unsigned chunks, const AttentionShape &shape) {
+    const unsigned index = blockIdx.x * THREADS + threadIdx.x, width = shape.heads * D / 8;
+    if (index >= chunks)
+        return;
+    const unsigned row = index / width, chunk = index - row * width;
+    const unsigned line = row / shape.inner, inner = row - line * shape.inner;
+    const unsigned outer = line / shape.length, position = line - outer * shape.length;
+    const size_t token = static_cast<size_t>(outer) * shape.outer_stride + static_cast<size_t>(inner) * shape.inner_stride +
+                         static_cast<size_t>(position) * shape.stride;
+    const uint4 bits = *reinterpret_cast<const uint4 *>(qkvg + token * shape.columns + (width + chunk) * 8);
+    *reinterpret_cast<uint4 *>(out + token * width * 8 + chunk * 8) = turned<T>(bits, rotary + position * D + chunk % (D / 8) * 8, 1.0f);
+}
 
 // f32 data, for comparisons: a thread has a query, keys and values pass through shared memory. Nothing here is tuned.
 template <int D>
@@ -423,5 +600,19 @@ __device__ inline void attention_plain(const float *qkvg, const float *gate_bias
 #define ATTENTION_SHAPE {heads, columns, length, tiles, inner, outer_stride, inner_stride, stride}
 #define ATTENTION_KERNEL(FUNCTION, T, D, WARPS, M, LONG, BLOCKS)                                                                       \
     extern "C" __global__ void __launch_bounds__(WARPS * 32, BLOCKS) FUNCTION(ATTENTION_ARGUMENTS(T)) {                               \
-        Attention<T, D, WARPS, M, LONG>::run(qkvg, gate_bias, rotary, out, ATTENTION_SHAPE);                                           \
+        Attention<T, D, WARPS, M, LONG, false>::run(qkvg, nullptr, gate_bias, rotary, out, ATTENTION_SHAPE);                           \
+    }
+#define ATTENTION_MANY_KERNEL(FUNCTION, T, D, WARPS, BLOCKS)                                                                           \
+    extern "C" __global__ void __launch_bounds__(WARPS * 32, BLOCKS) FUNCTION(ATTENTION_ARGUMENTS(T), int units) {                    \
+        ManyShort<T, D, WARPS>::run(qkvg, gate_bias, rotary, out, ATTENTION_SHAPE, units);                                             \
+    }
+#define ATTENTION_TURNED_KERNEL(FUNCTION, T, D, WARPS, M, BLOCKS)                                                                      \
+    extern "C" __global__ void __launch_bounds__(WARPS * 32, BLOCKS) FUNCTION(const T *turned_keys, ATTENTION_ARGUMENTS(T)) {         \
+        Attention<T, D, WARPS, M, true, true>::run(qkvg, turned_keys, gate_bias, rotary, out, ATTENTION_SHAPE);                        \
+    }
+#define TURN_KEYS_KERNEL(FUNCTION, T, D)                                                                                               \
+    extern "C" __global__ void __launch_bounds__(THREADS)                                                                             \
+        FUNCTION(const T *qkvg, const float *rotary, T *out, unsigned chunks, int heads, int columns, int length, int inner,           \
+                 int outer_stride, int inner_stride, int stride) {                                                                     \
+        turn_keys<T, D>(qkvg, rotary, out, chunks, {heads, columns, length, 0, inner, outer_stride, inner_stride, stride});            \
     }

@@ -1,6 +1,11 @@
 //! What happens to rows of activations.
 
-use candle_core::{CudaStorage, DType, Layout, Result, Shape, backend::BackendStorage, bail};
+use candle_core::{
+    CudaStorage, DType, Layout, Result, Shape,
+    backend::BackendStorage,
+    bail,
+    cuda_backend::{WrapErr, cudarc::driver::sys::CUdevice_attribute},
+};
 
 use super::launch::{Launch, packs, suffix, uninitialised};
 use crate::{
@@ -12,15 +17,18 @@ use crate::{
 
 /// Threads of a block, as in common.cuh.
 const THREADS: usize = 256;
-/// Queries and threads of a block of attention, and the longest sequence that is one block of keys (kernels.cu).
-const LONG_QUERIES: usize = 128;
-const SHORT_QUERIES: usize = 64;
-const ATTENTION_THREADS: usize = 128;
-/// The head size that kernels are made for.
+/// The head size that kernels are made for, and keys of a block.
 const HEAD_DIM: usize = 64;
-/// Keys of a block, and how many blocks are in shared memory at once.
 const KEYS: usize = 64;
+/// Long sequences: queries and threads of a block, and how many blocks of keys are in shared memory at once (kernels.cu).
+const LONG_QUERIES: usize = 128;
+const LONG_THREADS: u32 = 256;
 const LONG_STAGES: usize = 2;
+/// Sequences of one block of keys: threads of a block, and how many blocks a multiprocessor has at once.
+const SHORT_THREADS: u32 = 128;
+const SHORT_BLOCKS: usize = 3;
+/// Queries of a block of f32, one a thread.
+const PLAIN_QUERIES: usize = 128;
 
 /// Blocks for so many packs, one a thread.
 fn blocks(packs: usize) -> usize {
@@ -157,32 +165,118 @@ pub(crate) fn attention(op: &Attention, qkvg: &CudaStorage, layout: &Layout) -> 
         )
     }
     packs(Attention::NAME, dtype, extent.columns)?;
-    // A row of keys or values in shared memory has HEAD_DIM 16-bit values.
-    let shared = |queries: usize, stages: usize| (queries + 2 * stages * KEYS) * HEAD_DIM * 2;
-    let (name, queries, shared) = match dtype {
-        DType::F32 => ("attention_plain", ATTENTION_THREADS, 0),
-        _ if sequences.length <= KEYS => ("attention_short", SHORT_QUERIES, shared(SHORT_QUERIES, 1)),
-        _ => ("attention_long", LONG_QUERIES, shared(LONG_QUERIES, LONG_STAGES)),
-    };
-    let tiles = sequences.length.div_ceil(queries);
     let columns = op.heads * HEAD_DIM;
     let out = uninitialised(qkvg.device(), dtype, extent.tokens * columns)?;
-    let name = format!("{name}_{}", suffix(Attention::NAME, dtype)?);
-    let launch = Launch::new(Attention::NAME, qkvg.device(), &name)?
-        .data(qkvg, layout)?
-        .parameter(&op.gate_bias)?
-        .parameter(&op.rotary)?
-        .result(&out, extent.tokens * columns)?
-        .int(op.heads)?
-        .int(extent.columns)?
-        .int(sequences.length)?
-        .int(tiles)?
-        .int(sequences.inner)?
-        .int(sequences.outer_stride)?
-        .int(sequences.inner_stride)?
-        .int(sequences.stride)?;
-    // SAFETY: arguments as in attention.cuh; `extent` has checked that no sequence reaches beyond the tokens and that a row holds all
-    // heads. Tokens of no sequence stay unwritten, as the operation says.
-    unsafe { launch.run(tiles * op.heads * sequences.count(), ATTENTION_THREADS as u32, shared)? };
+    let call = AttentionCall {
+        op,
+        qkvg,
+        layout,
+        columns: extent.columns,
+        out: &out,
+        values: extent.tokens * columns,
+    };
+    match dtype {
+        DType::F32 => call.plain()?,
+        _ if sequences.length <= KEYS => call.short()?,
+        _ => call.long()?,
+    }
     Ok((out, Shape::from((extent.tokens, columns))))
+}
+
+/// Attention whose arguments have been checked: no sequence reaches beyond the tokens, and a row holds all heads. Tokens of no sequence
+/// stay unwritten, as the operation says.
+struct AttentionCall<'a> {
+    op: &'a Attention,
+    qkvg: &'a CudaStorage,
+    layout: &'a Layout,
+    /// Of a row of qkvg.
+    columns: usize,
+    out: &'a CudaStorage,
+    /// Of the result.
+    values: usize,
+}
+
+impl AttentionCall<'_> {
+    fn kernel(&self, name: &str) -> Result<Launch> {
+        let name = format!("{name}_{}", suffix(Attention::NAME, self.qkvg.dtype())?);
+        Launch::new(Attention::NAME, self.qkvg.device(), &name)
+    }
+
+    /// What every kernel takes, with so many tiles of queries a sequence.
+    fn arguments(&self, launch: Launch, tiles: usize) -> Result<Launch> {
+        let sequences = &self.op.sequences;
+        launch
+            .data(self.qkvg, self.layout)?
+            .parameter(&self.op.gate_bias)?
+            .parameter(&self.op.rotary)?
+            .result(self.out, self.values)?
+            .int(self.op.heads)?
+            .int(self.columns)?
+            .int(sequences.length)?
+            .int(tiles)?
+            .int(sequences.inner)?
+            .int(sequences.outer_stride)?
+            .int(sequences.inner_stride)?
+            .int(sequences.stride)
+    }
+
+    /// A head of a sequence each; empty sequences are nothing to do.
+    fn units(&self) -> usize {
+        self.op.heads * self.op.sequences.count() * self.op.sequences.length.min(1)
+    }
+
+    fn plain(&self) -> Result<()> {
+        let tiles = self.op.sequences.length.div_ceil(PLAIN_QUERIES);
+        let launch = self.arguments(self.kernel("attention_plain")?, tiles)?;
+        // SAFETY: arguments as in attention.cuh, checked as said above.
+        unsafe { launch.run(tiles * self.units(), PLAIN_QUERIES as u32, 0) }
+    }
+
+    /// Blocks stay and take one unit after another, so that there are no more of them than run at once.
+    fn short(&self) -> Result<()> {
+        let launch = self.arguments(self.kernel("attention_short")?, 1)?.int(self.units())?;
+        let blocks = self.units().min(multiprocessors(self.qkvg)? * SHORT_BLOCKS);
+        // Two units' queries, keys and values.
+        let shared = 2 * 3 * KEYS * HEAD_DIM * self.qkvg.dtype().size_in_bytes();
+        // SAFETY: arguments as in attention.cuh, checked as said above; shared memory as there.
+        unsafe { launch.run(blocks, SHORT_THREADS, shared) }
+    }
+
+    /// Keys are turned once, before every tile of queries reads them.
+    fn long(&self) -> Result<()> {
+        let sequences = &self.op.sequences;
+        let keys = uninitialised(self.qkvg.device(), self.qkvg.dtype(), self.values)?;
+        let packs = self.units() * sequences.length * packs(Attention::NAME, self.qkvg.dtype(), HEAD_DIM)?;
+        let turn = self
+            .kernel("turn_keys")?
+            .data(self.qkvg, self.layout)?
+            .parameter(&self.op.rotary)?
+            .result(&keys, self.values)?
+            .unsigned(packs)?
+            .int(self.op.heads)?
+            .int(self.columns)?
+            .int(sequences.length)?
+            .int(sequences.inner)?
+            .int(sequences.outer_stride)?
+            .int(sequences.inner_stride)?
+            .int(sequences.stride)?;
+        // SAFETY: arguments as in attention.cuh, checked as said above; keys have a row a token, of which those of sequences are written.
+        unsafe { turn.run(blocks(packs), THREADS as u32, 0)? };
+        let tiles = sequences.length.div_ceil(LONG_QUERIES);
+        let launch = self.kernel("attention_long")?.result(&keys, self.values)?;
+        let launch = self.arguments(launch, tiles)?;
+        let shared = (LONG_QUERIES + 2 * LONG_STAGES * KEYS) * HEAD_DIM * self.qkvg.dtype().size_in_bytes();
+        // SAFETY: as above; no row of keys is read that was not written. They are freed on the same stream, behind this kernel.
+        unsafe { launch.run(tiles * self.units(), LONG_THREADS, shared) }
+    }
+}
+
+/// Multiprocessors of the GPU that holds the data.
+fn multiprocessors(storage: &CudaStorage) -> Result<usize> {
+    let stream = storage.device().cuda_stream();
+    let count = stream
+        .context()
+        .attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)
+        .w()?;
+    Ok(count.max(1) as usize)
 }
