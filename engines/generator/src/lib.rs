@@ -26,6 +26,11 @@ pub trait Generator: Send + Sync {
     /// The weight groups (names as registered with the stage) that a kind of work needs; empty where it needs none.
     fn groups(&self, work: Work) -> &[&'static str];
 
+    /// Device memory that a kind of work needs beside its groups, in bytes.
+    fn workspace_bytes(&self, _work: Work) -> u64 {
+        0
+    }
+
     /// Encodes a source (48 kHz, a multiple of `POOL_FRAMES` long): phase 1 of an upload.
     ///
     /// # Errors

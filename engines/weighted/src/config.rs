@@ -5,7 +5,7 @@
 pub struct WeightedConfig {
     /// Seed of all weights: the same seed gives the same weights.
     pub seed: u64,
-    /// Bytes of each group's weights; rounded up to whole layers of 256 KiB, at least one.
+    /// Bytes of each group's weights; rounded up to whole chains of four layers, 1 MiB, at least one.
     pub bytes: GroupBytes,
     /// How often each kind of work runs its modules; 0 counts as 1.
     pub repetitions: Repetitions,

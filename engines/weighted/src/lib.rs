@@ -1,9 +1,9 @@
 //! The weighted test generator: the sound of `spectral`, made with real weights in every group.
 //!
-//! Its purpose is placement: each group has a host image and modules (random candle layers) that are dropped when it is parked and
-//! rebuilt when it is restored. Every kind of work runs the modules of its groups under a lease and fails with `NotResident` without
-//! them. The modules' answers scale the sound by exactly 1 if every weight is right, and by something else if one is not: weights
-//! that were restored wrongly are heard, and seen in [`Weighted::report`].
+//! Its purpose is placement: each group has a host image and modules (random candle layers): on the CPU they are dropped when it is
+//! parked and rebuilt when it is restored, on a GPU memory comes and goes behind them. Every kind of work runs the modules of its groups
+//! under a lease and fails with `NotResident` without them. The modules' answers scale the sound by exactly 1 if every weight is right,
+//! and by something else if one is not: weights that were restored wrongly are heard, and seen in [`Weighted::report`].
 #![forbid(unsafe_code)]
 
 mod config;
@@ -19,6 +19,7 @@ use greenroom_generator::{
 use greenroom_spectral::Spectral;
 use greenroom_stage::Tenant;
 use greenroom_sync::CancelFlag;
+use greenroom_weights::DeviceLane;
 
 pub use config::{GroupBytes, Repetitions, WeightedConfig};
 pub use group::GroupReport;
@@ -53,15 +54,17 @@ struct Prompted {
 }
 
 impl Weighted {
-    /// Makes the weights in system RAM; every group begins parked.
+    /// Makes the weights in system RAM; every group begins parked. With a `lane` they are for the stage of its device, else for the CPU's.
     ///
     /// # Errors
     /// `OutOfMemory` for sizes that cannot be addressed, `Compute` if the layers cannot be run.
-    pub fn new(config: &WeightedConfig) -> Result<Self, GenerateError> {
+    pub fn new(config: &WeightedConfig, lane: Option<Arc<dyn DeviceLane>>) -> Result<Self, GenerateError> {
         let spectral = Spectral::new();
         let bytes = config.bytes;
-        let group =
-            |name, bytes, place| Group::new(name, bytes, config.seed.wrapping_mul(4).wrapping_add(place)).map(Arc::new);
+        let group = |name, bytes, place| {
+            let seed = config.seed.wrapping_mul(4).wrapping_add(place);
+            Group::new(name, bytes, seed, lane.clone()).map(Arc::new)
+        };
         let groups = Groups {
             dit: group("dit", bytes.dit, 0)?,
             conditioner: group("conditioner", bytes.conditioner, 1)?,
@@ -125,6 +128,12 @@ impl Generator for Weighted {
             Work::Tick => &["dit"],
             Work::Decode => &["vae"],
         }
+    }
+
+    fn workspace_bytes(&self, work: Work) -> u64 {
+        let groups = self.groups.all();
+        let needed = groups.iter().filter(|group| self.groups(work).contains(&group.name()));
+        needed.map(|group| group.workspace_bytes()).max().unwrap_or(0)
     }
 
     fn prepare_source(&self, audio: Arc<Pcm>, cancel: &CancelFlag) -> Result<PreparedSource, GenerateError> {

@@ -32,7 +32,7 @@ fn small() -> WeightedConfig {
 }
 
 fn on_stage() -> (Weighted, CpuStage) {
-    let generator = Weighted::new(&small()).unwrap();
+    let generator = Weighted::new(&small(), None).unwrap();
     let stage = CpuStage::new(1 << 22);
     for tenant in generator.tenants() {
         stage.register(tenant).unwrap();
@@ -136,7 +136,7 @@ fn a_sidecar_saves_the_encoding_and_fits_its_own_weights_only() {
     stage.park("vae").unwrap();
     stage.park("conditioner").unwrap();
     assert!(generator.restore_source(music(), &sidecar).is_ok());
-    let other = Weighted::new(&WeightedConfig { seed: 2, ..small() }).unwrap();
+    let other = Weighted::new(&WeightedConfig { seed: 2, ..small() }, None).unwrap();
     for (generator, sidecar) in [(&other, &sidecar[..]), (&generator, &sidecar[..7]), (&generator, &[])] {
         assert!(matches!(
             generator.restore_source(music(), sidecar),
@@ -147,7 +147,7 @@ fn a_sidecar_saves_the_encoding_and_fits_its_own_weights_only() {
 
 #[test]
 fn the_stage_counts_the_bytes_and_refuses_what_does_not_fit() {
-    let generator = Weighted::new(&small()).unwrap();
+    let generator = Weighted::new(&small(), None).unwrap();
     let stage = CpuStage::new(1 << 20);
     for tenant in generator.tenants() {
         stage.register(tenant).unwrap();

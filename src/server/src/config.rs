@@ -138,12 +138,7 @@ pub struct Settings {
     )]
     pub generator: Option<GeneratorChoice>,
     /// Where weights are and networks run
-    #[arg(
-        long,
-        env = "GREENROOM_DEVICE",
-        value_enum,
-        help_heading = "Engines and placement"
-    )]
+    #[arg(long, env = "GREENROOM_DEVICE", value_enum, help_heading = "Engines and placement")]
     pub device: Option<DeviceChoice>,
     /// Which stage moves weights
     #[cfg(feature = "simulated-stage")]

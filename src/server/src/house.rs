@@ -3,20 +3,23 @@
 #[cfg(feature = "simulated-stage")]
 mod simulated;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use anyhow::Context;
 use candle_core::DType;
+use greenroom_audio::{Pcm, SAMPLE_RATE};
 use greenroom_director::{Group, Plan, Times};
 use greenroom_generator::{Generator, PlayerSettings};
 use greenroom_library::{Library, Limits, RealDisk, Recovery, Uploads};
 use greenroom_separator::{Melband, MelbandOptions, Separator, Spleeter, SpleeterOptions};
 use greenroom_spectral::Spectral;
-use greenroom_stage::{CpuStage, Stage, Tenant};
+use greenroom_stage::{Stage, Tenant};
+use greenroom_sync::CancelFlag;
 use greenroom_weighted::{Weighted, WeightedConfig};
 
 use crate::{
     config::{Config, GeneratorChoice},
+    device::Device,
     pod::{PodConfig, ThreadSettings, needs},
 };
 
@@ -24,11 +27,10 @@ use crate::{
 const CACHE_BYTES_MAX: usize = 256 << 20;
 /// Folder of the models directory for weights as devices want them; what is in it can be made anew.
 const PACKED_WEIGHTS: &str = "packed";
-/// Where the machine does not say how much memory it has.
-const MEMORY_BYTES_UNKNOWN: u64 = 8 << 30;
-
 /// Engines that stand, and why others do not.
 pub struct Engines {
+    /// Where they run.
+    pub device: Device,
     /// Makes the music.
     pub generator: Arc<dyn Generator>,
     /// Makes the stems, where its weights are at hand.
@@ -50,15 +52,10 @@ impl OpenSeparator {
     ///
     /// # Errors
     /// If the weights are missing, damaged or of another network; one separator never stands in for the other.
-    pub fn open(config: &Config, pool: Arc<rayon::ThreadPool>) -> anyhow::Result<Self> {
+    pub fn open(config: &Config, device: &Device, pool: Arc<rayon::ThreadPool>) -> anyhow::Result<Self> {
         match &config.melband_checkpoint {
             Some(checkpoint) => {
-                let options = MelbandOptions {
-                    dtype: DType::F32,
-                    on_device: false,
-                    pieces_a_batch: 1,
-                    pool,
-                };
+                let options = melband_options(device, pool);
                 let cache = config.models_dir.join(PACKED_WEIGHTS);
                 Ok(Self::of(Melband::open(checkpoint, &cache, options)?))
             }
@@ -72,7 +69,8 @@ impl OpenSeparator {
         }
     }
 
-    fn of<S: Separator + Tenant + 'static>(separator: Arc<S>) -> Self {
+    /// One that is open already.
+    pub fn of<S: Separator + Tenant + 'static>(separator: Arc<S>) -> Self {
         Self {
             tenant: Arc::clone(&separator) as Arc<dyn Tenant>,
             separator,
@@ -80,17 +78,30 @@ impl OpenSeparator {
     }
 }
 
+/// Half precision on a GPU, single on the CPU; one piece of 8 s a batch, so that a rip gives way soon.
+#[must_use]
+pub fn melband_options(device: &Device, pool: Arc<rayon::ThreadPool>) -> MelbandOptions {
+    MelbandOptions {
+        dtype: if device.is_gpu() { DType::F16 } else { DType::F32 },
+        lane: device.work_lane(),
+        pieces_a_batch: 1,
+        pool,
+    }
+}
+
 impl Engines {
     /// Opens what the configuration names. A separator without weights is no error: everything but stems works without.
     ///
     /// # Errors
-    /// If the generator cannot be made.
+    /// If the generator cannot be made, or a GPU is asked for and there is none.
     pub fn open(config: &Config) -> anyhow::Result<Self> {
+        let device = Device::choose(config)?;
+        tracing::info!(device = device.describe(), why = device.why, "where networks run");
         let (generator, mut tenants): (Arc<dyn Generator>, Vec<Arc<dyn Tenant>>) = match config.generator {
             GeneratorChoice::Spectral => (Arc::new(Spectral::new()), Vec::new()),
             GeneratorChoice::Weighted => {
-                let weighted =
-                    Weighted::new(&WeightedConfig::default()).context("the weighted generator cannot be made")?;
+                let weighted = Weighted::new(&WeightedConfig::default(), device.live_lane())
+                    .context("the weighted generator cannot be made")?;
                 let tenants = weighted.tenants();
                 (Arc::new(weighted), tenants)
             }
@@ -98,11 +109,12 @@ impl Engines {
         let pool = ThreadSettings::of_this_machine()
             .signal_pool()
             .context("no threads for signal processing")?;
-        let separator = OpenSeparator::open(config, Arc::new(pool));
+        let separator = OpenSeparator::open(config, &device, Arc::new(pool));
         if let Ok(open) = &separator {
             tenants.push(Arc::clone(&open.tenant));
         }
         Ok(Self {
+            device,
             generator,
             separator,
             tenants,
@@ -115,17 +127,16 @@ impl Engines {
         let mut weights_bytes = [None; 5];
         for tenant in &self.tenants {
             if let Some(group) = Group::named(tenant.name()) {
-                weights_bytes[group as usize] = Some(tenant.weights_bytes());
+                // Beside a GPU, what has nothing for it stays in system RAM and takes no room there.
+                let takes_room = !self.device.is_gpu() || tenant.image().is_some();
+                weights_bytes[group as usize] = Some(if takes_room { tenant.weights_bytes() } else { 0 });
             }
         }
-        let mut needs = needs(&*self.generator, self.separator.is_ok());
-        if let Ok(open) = &self.separator {
-            needs[greenroom_director::Work::Rip as usize].workspace_bytes = open.separator.workspace_bytes();
-        }
+        let separator = self.separator.as_ref().ok().map(|open| &*open.separator);
         Plan {
             weights_bytes,
-            needs,
-            budget_bytes: config.memory_budget_bytes.unwrap_or_else(half_of_memory),
+            needs: needs(&*self.generator, separator),
+            budget_bytes: config.memory_budget_bytes.unwrap_or_else(|| self.device.budget_bytes()),
             policy: config.policy,
             uploads: config.uploads,
             limits: config.limits,
@@ -139,17 +150,27 @@ impl Engines {
 /// # Errors
 /// If an engine, the stage or the data directory is not to be had; the message says what to do.
 pub fn build(config: &Config) -> anyhow::Result<(PodConfig, Recovery)> {
-    let engines = Engines::open(config)?;
+    assemble(config, Engines::open(config)?)
+}
+
+/// The same of engines that are open already.
+///
+/// # Errors
+/// If the stage or the data directory is not to be had.
+pub fn assemble(config: &Config, engines: Engines) -> anyhow::Result<(PodConfig, Recovery)> {
     match &engines.separator {
         Ok(open) => tracing::info!(separator = open.separator.name(), "stems will be made"),
         Err(error) => tracing::warn!("no stems: {error:#}"),
     }
     let plan = engines.plan(config);
-    let stage = stage(config, plan.budget_bytes);
+    let stage = stage(config, &engines.device, plan.budget_bytes)?;
     for tenant in &engines.tenants {
         stage
             .register(Arc::clone(tenant))
             .context("a weight group cannot be registered")?;
+    }
+    if config.startup_warmup && engines.device.is_gpu() {
+        warm_up(&engines, &*stage).context("the GPU could not be warmed up")?;
     }
     let (library, recovery) = open_library(config)?;
     let pod = PodConfig {
@@ -171,19 +192,44 @@ pub fn build(config: &Config) -> anyhow::Result<(PodConfig, Recovery)> {
 }
 
 #[cfg(not(feature = "simulated-stage"))]
-/// The stage of this machine.
-#[must_use]
-pub fn stage(_config: &Config, budget_bytes: u64) -> Arc<dyn Stage> {
-    Arc::new(CpuStage::new(budget_bytes))
+/// Uses every kernel of the separator once: the first use costs seconds, and nobody should wait for it in the middle of a session. Nothing
+/// else is on the device yet.
+fn warm_up(engines: &Engines, stage: &dyn Stage) -> anyhow::Result<()> {
+    let Ok(open) = &engines.separator else { return Ok(()) };
+    let started = Instant::now();
+    stage.restore(Group::Separator.name())?;
+    let mut rip = open
+        .separator
+        .begin(Arc::new(Pcm::new(SAMPLE_RATE, 2, vec![0.0; 2 * SAMPLE_RATE as usize])))?;
+    let room = stage.admit(open.separator.workspace_bytes())?;
+    while rip.progress().0 < rip.progress().1 {
+        rip.run_batch(&CancelFlag::new())?;
+    }
+    drop((rip, room));
+    stage.park(Group::Separator.name())?;
+    engines.device.settle()?;
+    tracing::info!(seconds = started.elapsed().as_secs_f64(), "the separator is warm");
+    Ok(())
 }
 
+/// The device's stage.
+///
+/// # Errors
+/// If the device says nothing of its memory.
+#[cfg(not(feature = "simulated-stage"))]
+pub fn stage(_config: &Config, device: &Device, budget_bytes: u64) -> anyhow::Result<Arc<dyn Stage>> {
+    device.stage(budget_bytes)
+}
+
+/// The device's stage, or one that only acts as one.
+///
+/// # Errors
+/// If the device says nothing of its memory.
 #[cfg(feature = "simulated-stage")]
-/// The stage of this machine, or one that only acts as one.
-#[must_use]
-pub fn stage(config: &Config, budget_bytes: u64) -> Arc<dyn Stage> {
+pub fn stage(config: &Config, device: &Device, budget_bytes: u64) -> anyhow::Result<Arc<dyn Stage>> {
     match config.stage {
-        crate::config::StageChoice::Cpu => Arc::new(CpuStage::new(budget_bytes)),
-        crate::config::StageChoice::Simulated => Arc::new(simulated::device(budget_bytes)),
+        crate::config::StageChoice::Cpu => device.stage(budget_bytes),
+        crate::config::StageChoice::Simulated => Ok(Arc::new(simulated::device(budget_bytes))),
     }
 }
 
@@ -198,16 +244,4 @@ fn open_library(config: &Config) -> anyhow::Result<(Library, Recovery)> {
     };
     Library::open(Arc::new(RealDisk), &config.data_dir, uploads, limits)
         .with_context(|| format!("the data directory {} cannot be used", config.data_dir.display()))
-}
-
-/// Half of the machine's memory: weights are not all that a pod holds.
-#[must_use]
-pub fn half_of_memory() -> u64 {
-    let information = rustix::system::sysinfo();
-    let bytes = (information.totalram as u64).saturating_mul(u64::from(information.mem_unit));
-    if bytes == 0 {
-        MEMORY_BYTES_UNKNOWN / 2
-    } else {
-        bytes / 2
-    }
 }

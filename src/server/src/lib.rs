@@ -3,6 +3,9 @@
 
 pub mod cli;
 pub mod config;
+pub mod device;
+#[cfg(feature = "cuda")]
+pub mod gpu_bench;
 pub mod house;
 pub mod net;
 pub mod pod;

@@ -195,7 +195,7 @@ async fn another_clients_session_wipes_the_uploads_of_the_one_before() {
 #[tokio::test]
 async fn separator_and_generator_are_never_on_the_stage_together() {
     let root = tempfile::tempdir().unwrap();
-    let generator = Weighted::new(&WeightedConfig::default()).unwrap();
+    let generator = Weighted::new(&WeightedConfig::default(), None).unwrap();
     let met: Arc<Mutex<Vec<String>>> = Arc::default();
     let seen = Arc::clone(&met);
     let inner: Arc<std::sync::OnceLock<SimulatedStage>> = Arc::default();

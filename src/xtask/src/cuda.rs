@@ -96,12 +96,19 @@ impl Toolkit {
             .env("CUDA_HOME", &self.home)
             .env("CUDA_COMPUTE_CAP", COMPUTE_CAPABILITY)
             .env("PATH", programs)
+            .env("GREENROOM_COMMIT", commit())
             .env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS", flags)
             .status()
             .context("cargo cannot be started")?;
         ensure!(status.success(), "`cargo {}` failed ({status})", arguments.join(" "));
         Ok(())
     }
+}
+
+/// The commit that is built, for figures to name; with a mark if files differ from it.
+fn commit() -> String {
+    shell::output("git", &["describe", "--always", "--dirty", "--exclude=*"])
+        .map_or_else(|_| "unknown".into(), |name| name.trim().into())
 }
 
 /// Says a version that cudarc and candle know, and makes every file that it is asked for, empty.

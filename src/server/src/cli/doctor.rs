@@ -8,7 +8,8 @@ use greenroom_separator::{CheckpointState, KNOWN_MODELS};
 use super::models;
 use crate::{
     config::{Config, GeneratorChoice},
-    house::{self, Engines},
+    device::memory_bytes,
+    house::Engines,
 };
 
 /// Says it; the exit code is 1 where something that was asked for cannot run.
@@ -16,11 +17,7 @@ use crate::{
 pub(super) fn run(config: &Config) -> anyhow::Result<u8> {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
     println!("machine");
-    println!(
-        "  {cores} cores, {} MB of memory of which half may hold weights",
-        house::half_of_memory() * 2 / 1_000_000
-    );
-    println!("  device: CPU (this build has no CUDA stage)");
+    println!("  {cores} cores, {} MB of memory", memory_bytes() / 1_000_000);
     println!("files");
     println!("  data: {} ({})", config.data_dir.display(), writable(&config.data_dir));
     println!("  models: {}", config.models_dir.display());
@@ -47,6 +44,7 @@ fn engines(config: &Config) -> anyhow::Result<u8> {
     let engines = Engines::open(config)?;
     let plan = engines.plan(config);
     println!("what would run");
+    println!("  device: {} ({})", engines.device.describe(), engines.device.why);
     println!(
         "  generator: {} ({})",
         engines.generator.description().name,

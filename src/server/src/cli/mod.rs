@@ -2,6 +2,7 @@
 
 mod analyze;
 mod doctor;
+mod gpu;
 mod models;
 mod separate;
 mod serve;
@@ -58,6 +59,10 @@ A flag goes over a variable, a variable over the file.")]
     },
     /// List, fetch or verify model weights
     Models(models::Arguments),
+    /// Hold the GPU's stage and kernels against what every stage and every operation must do
+    Conformance,
+    /// Measure what only a GPU machine can tell
+    Bench(gpu::BenchArguments),
 }
 
 /// Runs the command line; gives the process's exit code.
@@ -71,6 +76,8 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Analyze(arguments) => analyze::run(&arguments),
         Command::Doctor { config, settings } => doctor::run(&resolve(config, *settings)?),
         Command::Models(arguments) => models::run(&arguments),
+        Command::Conformance => gpu::conformance(),
+        Command::Bench(arguments) => gpu::bench(&arguments),
     }
 }
 

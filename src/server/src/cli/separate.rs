@@ -20,6 +20,7 @@ use serde_json::json;
 use super::analyze;
 use crate::{
     config::{DeviceChoice, Settings},
+    device::Device,
     house::{self, OpenSeparator},
 };
 
@@ -66,8 +67,9 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         .num_threads(threads)
         .build()
         .context("no threads to work with")?;
-    let OpenSeparator { separator, tenant } = OpenSeparator::open(&config, Arc::new(pool))?;
-    let stage = house::stage(&config, house::half_of_memory());
+    let device = Device::choose(&config)?;
+    let OpenSeparator { separator, tenant } = OpenSeparator::open(&config, &device, Arc::new(pool))?;
+    let stage = house::stage(&config, &device, device.budget_bytes())?;
     stage.register(tenant)?;
     stage.restore(Group::Separator.name())?;
     let started = Instant::now();

@@ -181,7 +181,7 @@ pub fn pod_that(
     let [dit, conditioner, text_encoder, vae] = eager;
     let plan = Plan {
         weights_bytes: [dit, conditioner, text_encoder, vae, Some(SEPARATOR_BYTES)],
-        needs: needs(&*generator, true),
+        needs: needs(&*generator, Some(&Shared(Arc::clone(&separator)))),
         budget_bytes: stage.read().capacity,
         policy: Policy::Always,
         uploads,

@@ -1,0 +1,100 @@
+//! `greenroom conformance` and `greenroom bench`: what a GPU machine is asked, by the one program that it has.
+
+use clap::{Args, Subcommand};
+
+/// What to measure.
+#[derive(Args, Debug)]
+pub(super) struct BenchArguments {
+    #[command(subcommand)]
+    what: Bench,
+}
+
+#[derive(Debug, Subcommand)]
+enum Bench {
+    /// How weights move, what a separation takes, and three uploads on a card of 24 GiB that is nearly full (random weights of the real sizes)
+    Gpu {
+        /// Print only the line of JSON
+        #[arg(long)]
+        json: bool,
+        /// Runs of each separation figure
+        #[arg(long, default_value_t = 5)]
+        runs: u32,
+        /// Parks and restores in a row, to see what stays behind
+        #[arg(long, default_value_t = 1000)]
+        cycles: u32,
+        /// Leave out the pod on an emulated card
+        #[arg(long)]
+        without_pod: bool,
+    },
+}
+
+/// Runs the list on the first GPU; a machine without one is no failure.
+#[allow(clippy::print_stdout, reason = "its output is its purpose")]
+#[cfg(feature = "cuda")]
+pub(super) fn conformance() -> anyhow::Result<u8> {
+    use greenroom_cuda::{Gpu, Lane};
+
+    let gpu = match Gpu::open(0) {
+        Ok(gpu) => gpu,
+        Err(error) => {
+            println!("skipped: no GPU ({error})");
+            return Ok(0);
+        }
+    };
+    let mut failed = 0;
+    for line in greenroom_cuda::conformance::run(&gpu) {
+        failed += u32::from(!line.passed);
+        let word = if line.passed { "ok" } else { "FAILED" };
+        println!("{word:<6} {:>7.2} s  {} {}", line.seconds, line.name, line.detail);
+    }
+    let lane = Lane::open(&gpu)?;
+    for kernel in greenroom_kernels::conformance(lane.device())? {
+        failed += u32::from(!kernel.holds());
+        let word = if kernel.holds() { "ok" } else { "FAILED" };
+        println!(
+            "{word:<6} error {:.1e} (at most {:.0e})  {}",
+            kernel.error, kernel.bound, kernel.name
+        );
+    }
+    println!("{failed} failed");
+    Ok(u8::from(failed > 0))
+}
+
+/// Without CUDA there is nothing to run it on.
+#[allow(clippy::print_stdout, reason = "its output is its purpose")]
+#[cfg(not(feature = "cuda"))]
+pub(super) fn conformance() -> anyhow::Result<u8> {
+    println!("skipped: no GPU (this program was built without CUDA: `cargo xtask dist-gpu` builds one with it)");
+    Ok(0)
+}
+
+#[allow(clippy::print_stdout, clippy::print_stderr, reason = "its output is its purpose")]
+#[cfg(feature = "cuda")]
+pub(super) fn bench(arguments: &BenchArguments) -> anyhow::Result<u8> {
+    let Bench::Gpu {
+        json,
+        runs,
+        cycles,
+        without_pod,
+    } = arguments.what;
+    let options = crate::gpu_bench::Options {
+        runs,
+        cycles,
+        without_pod,
+    };
+    let figures = crate::gpu_bench::run(&options, &|what| {
+        if !json {
+            eprintln!("── {what}");
+        }
+    })?;
+    if !json {
+        println!("{}", figures.table());
+    }
+    println!("{}", figures.json());
+    Ok(0)
+}
+
+#[cfg(not(feature = "cuda"))]
+pub(super) fn bench(_arguments: &BenchArguments) -> anyhow::Result<u8> {
+    anyhow::bail!("this program was built without CUDA: `cargo xtask dist-gpu` builds one with it")
+}

@@ -1,0 +1,227 @@
+//! Measurements on a real GPU: how weights move, what a separation takes, and three uploads on a card that is nearly full.
+//!
+//! No checkpoint is needed: weights are random, of the real sizes. They separate nothing, in the same time.
+
+mod client;
+mod pod;
+mod separation;
+
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::Context;
+use greenroom_cuda::bench;
+use serde_json::{Map, Value, json};
+
+use crate::{
+    config::{Config, DeviceChoice, Settings},
+    device::Device,
+    pod::ThreadSettings,
+};
+
+/// The commit that the program was built from; `cargo xtask dist-gpu` names it.
+const COMMIT: Option<&str> = option_env!("GREENROOM_COMMIT");
+/// Card sizes below the real one are made by holding the rest.
+const CARD_BYTES: u64 = 24 << 30;
+
+/// What to measure.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Runs of each separation figure.
+    pub runs: u32,
+    /// Parks and restores in a row, and a twentieth as many rips, to see what stays behind.
+    pub cycles: u32,
+    /// Leave out the pod on an emulated card.
+    pub without_pod: bool,
+}
+
+/// A figure, and where it has to be.
+struct Bar {
+    key: &'static str,
+    bar: f64,
+    aim: f64,
+    /// Whether more is better.
+    rises: bool,
+}
+
+const fn at_most(key: &'static str, bar: f64, aim: f64) -> Bar {
+    Bar {
+        key,
+        bar,
+        aim,
+        rises: false,
+    }
+}
+
+const fn at_least(key: &'static str, bar: f64, aim: f64) -> Bar {
+    Bar {
+        key,
+        bar,
+        aim,
+        rises: true,
+    }
+}
+
+const BARS: [Bar; 16] = [
+    at_most("separate_120s_s", 0.9, 0.4),
+    at_most("separator_attach_ms", 20.0, 12.0),
+    at_most("separator_detach_ms", 2.0, 0.5),
+    at_most("park_conditioner_ms", 3.0, 1.0),
+    at_most("restore_conditioner_ms", 40.0, 32.0),
+    at_most("park_all_ms", 6.0, 3.0),
+    at_most("restore_all_ms", 115.0, 95.0),
+    at_least("restore_vs_pinned_ceiling", 0.8, 0.95),
+    at_most("separation_peak_mb", 1000.0, 500.0),
+    at_most("yield_ms", 60.0, 30.0),
+    at_most("leak_mb", 2.0, 0.0),
+    at_most("half_against_single", 1e-2, 1e-2),
+    at_most("single_against_cpu", 1e-4, 1e-4),
+    at_most("overlap_seen", 0.0, 0.0),
+    at_least("worst_free_15_gib", 6.1, 6.1),
+    at_least("worst_free_19_gib", 2.5, 2.5),
+];
+
+/// All figures by their keys, in the order in which they were taken.
+#[derive(Default)]
+pub struct Figures(Map<String, Value>);
+
+impl Figures {
+    fn put(&mut self, key: &str, value: impl Into<Value>) {
+        self.0.insert(key.into(), value.into());
+    }
+
+    /// As one line of JSON.
+    #[must_use]
+    pub fn json(&self) -> String {
+        Value::Object(self.0.clone()).to_string()
+    }
+
+    /// A line for each bar: key, figure, bar, aim.
+    #[must_use]
+    pub fn table(&self) -> String {
+        let mut table = format!("{:28} {:>10} {:>10} {:>10}\n", "key", "figure", "bar", "aim");
+        for Bar { key, bar, aim, rises } in &BARS {
+            let figure = self.0.get(*key).and_then(Value::as_f64);
+            let sign = if *rises { '≥' } else { '≤' };
+            let (text, note) = match figure {
+                None => ("-".into(), ""),
+                Some(figure) => {
+                    let missed = if *rises { figure < *bar } else { figure > *bar };
+                    (format!("{figure:.4}"), if missed { "  MISSED" } else { "" })
+                }
+            };
+            table += &format!("{key:28} {text:>10} {sign}{bar:>9} {sign}{aim:>9}{note}\n");
+        }
+        table
+    }
+}
+
+/// Measures everything on the first GPU.
+///
+/// # Errors
+/// If there is no GPU, not enough memory of either kind, or a step fails.
+pub fn run(options: &Options, say: &dyn Fn(&str)) -> anyhow::Result<Figures> {
+    let config = Settings {
+        device: Some(DeviceChoice::Cuda),
+        ..Settings::default()
+    }
+    .resolve()?;
+    let device = Device::choose(&config)?;
+    let gpu = device.as_gpu().context("this is no GPU")?;
+    let mut figures = Figures::default();
+    figures.put("commit", COMMIT.unwrap_or("unknown"));
+    figures.put("date", today());
+    figures.put("gpu", gpu.info().name.clone());
+    figures.put("driver", gpu.info().driver_version.clone());
+
+    say("how weights move");
+    placement(gpu, options, &mut figures)?;
+    say("a whole separation");
+    let pool = Arc::new(ThreadSettings::of_this_machine().signal_pool()?);
+    separation::measure(&device, &pool, options, &mut figures, say)?;
+    if !options.without_pod {
+        for gib in [15, 19] {
+            say(&format!("three uploads on a card of 24 GiB with {gib} GiB of engines"));
+            pod::measure(&config_of_a_pod(&config), gpu, gib, &mut figures)?;
+        }
+    }
+    Ok(figures)
+}
+
+fn placement(gpu: &greenroom_cuda::Gpu, options: &Options, figures: &mut Figures) -> anyhow::Result<()> {
+    let report = bench::placement(
+        gpu,
+        &bench::Options {
+            cycles: options.cycles,
+            ..bench::Options::default()
+        },
+    )?;
+    anyhow::ensure!(
+        report.mismatches == 0,
+        "{} comparisons of restored weights failed",
+        report.mismatches
+    );
+    anyhow::ensure!(
+        report.freed_at_once,
+        "after a park the driver did not have all of the memory back"
+    );
+    let of = |name: &str| {
+        report
+            .moves
+            .iter()
+            .find(|moves| moves.name == name)
+            .context("a group is missing")
+    };
+    let (separator, conditioner, all) = (of("separator")?, of("conditioner")?, of("all")?);
+    figures.put("separator_attach_ms", separator.restore.median_ms);
+    figures.put("separator_detach_ms", separator.park.median_ms);
+    figures.put("park_conditioner_ms", conditioner.park.median_ms);
+    figures.put("restore_conditioner_ms", conditioner.restore.median_ms);
+    figures.put("park_all_ms", all.park.median_ms);
+    figures.put("restore_all_ms", all.restore.median_ms);
+    figures.put("pinned_ceiling_gb_s", report.pinned_ceiling_gb_s);
+    figures.put("restore_vs_pinned_ceiling", all.restore_vs_ceiling);
+    figures.put("placement_leak_mb", report.leak_bytes as f64 / 1e6);
+    figures.put("placement_cycles", report.cycles);
+    figures.put("images_s", report.images_s);
+    figures.put("pin_ms", report.pin_ms);
+    figures.put("pinned_in_place", report.pinned_in_place);
+    figures.put("freed_at_once", report.freed_at_once);
+    figures.put("restores_sampled", report.sampled);
+    figures.put("restored_bytes_compared", report.compared_bytes);
+    for moves in &report.moves {
+        let spread = |spread: &bench::Spread| json!([spread.min_ms, spread.median_ms, spread.max_ms]);
+        figures.put(
+            &format!("moves_{}", moves.name),
+            json!({ "mib": moves.bytes >> 20, "park_ms": spread(&moves.park), "restore_ms": spread(&moves.restore), "gb_s": moves.restore_gb_s }),
+        );
+    }
+    Ok(())
+}
+
+fn config_of_a_pod(config: &Config) -> Config {
+    Config {
+        host: [127, 0, 0, 1].into(),
+        port: 0,
+        ..config.clone()
+    }
+}
+
+/// The day, in UTC, as `2026-11-25`.
+fn today() -> String {
+    let seconds = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
+    // Days since 1 March of the year 0, in eras of 400 years (Hinnant, "chrono-compatible low-level date algorithms").
+    let days = seconds / 86_400 + 719_468;
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    let year = era * 400 + year + u64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02}")
+}

@@ -1,0 +1,213 @@
+//! A whole pod on a card that is nearly full: three uploads in a row, each with a rip, while a session plays.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context, ensure};
+use greenroom_audio::{Pcm, SAMPLE_RATE};
+use greenroom_cuda::{Gpu, Hold};
+use greenroom_separator::{Melband, MelbandConfig};
+use greenroom_weighted::{GroupBytes, Weighted, WeightedConfig};
+use serde_json::json;
+use tokio::net::TcpListener;
+
+use super::{CARD_BYTES, Figures, client::Session};
+use crate::{
+    config::{Config, GeneratorChoice},
+    device::Device,
+    house::{self, Engines, OpenSeparator, melband_options},
+    net::{self, NetConfig},
+    pod::{Pod, ThreadSettings},
+};
+
+const MEBIBYTE: u64 = 1 << 20;
+const GIBIBYTE: f64 = (1_u64 << 30) as f64;
+const UPLOADS: u32 = 3;
+/// What the driver and its libraries may take beside weights and workspaces.
+const LIBRARIES_BYTES: u64 = 700 * MEBIBYTE;
+/// How often memory is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// By how much a sum of groups may be off: each is mapped in whole granules.
+const SLACK_BYTES: u64 = 16 * MEBIBYTE;
+
+/// Groups of a pod whose decoder is a compiled engine: what an upload needs of the generator is there in its real size (condition encoder,
+/// tokenizer and detokenizer; VAE), the rest is held as engines.
+const GROUPS: GroupBytes = GroupBytes {
+    dit: 0,
+    conditioner: 1560 * MEBIBYTE,
+    text_encoder: 0,
+    vae: 322 * MEBIBYTE,
+};
+
+pub(super) fn measure(config: &Config, gpu: &Gpu, engines_gib: u64, figures: &mut Figures) -> anyhow::Result<()> {
+    let files = tempfile::tempdir().context("no room for the pod's files")?;
+    let config = Config {
+        data_dir: files.path().join("data"),
+        generator: GeneratorChoice::Weighted,
+        memory_budget_bytes: Some(CARD_BYTES - (engines_gib << 30) - LIBRARIES_BYTES),
+        ..config.clone()
+    };
+    let device = Device::choose(&config)?;
+    let engines = engines(device)?;
+    let smaller_card = Hold::take(gpu, gpu.info().total_bytes - CARD_BYTES)?;
+    let held = Hold::take(gpu, engines_gib << 30)?;
+
+    let watch = Watch::start(gpu);
+    let runtime = tokio::runtime::Runtime::new().context("no threads for sockets")?;
+    let uploads = runtime.block_on(uploads(&config, engines));
+    let seen = watch.end()?;
+    drop(runtime);
+    drop((smaller_card, held));
+    let uploads = uploads?;
+    figures.put(
+        &format!("worst_free_{engines_gib}_gib"),
+        seen.worst_free as f64 / GIBIBYTE,
+    );
+    figures.put(
+        &format!("pod_{engines_gib}_gib"),
+        json!({
+            "upload_ok_ms": uploads.iter().map(|upload| upload.0).collect::<Vec<_>>(),
+            "stems_ms": uploads.iter().map(|upload| upload.1).collect::<Vec<_>>(),
+            "looks": seen.looks,
+            "looks_with_separator": seen.with_separator,
+        }),
+    );
+    let before = figures.0.get("overlap_seen").and_then(serde_json::Value::as_u64);
+    figures.put("overlap_seen", before.unwrap_or(0) + seen.overlaps);
+    Ok(())
+}
+
+fn engines(device: Device) -> anyhow::Result<Engines> {
+    let config = WeightedConfig {
+        bytes: GROUPS,
+        ..WeightedConfig::default()
+    };
+    let weighted = Weighted::new(&config, device.live_lane())?;
+    let pool = Arc::new(ThreadSettings::of_this_machine().signal_pool()?);
+    let separator = OpenSeparator::of(Melband::random(
+        MelbandConfig::PUBLIC,
+        1,
+        melband_options(&device, pool),
+    )?);
+    let mut tenants = weighted.tenants();
+    tenants.push(Arc::clone(&separator.tenant));
+    Ok(Engines {
+        device,
+        generator: Arc::new(weighted),
+        separator: Ok(separator),
+        tenants,
+    })
+}
+
+/// Milliseconds to `upload_ok` and to the stems, of each upload.
+async fn uploads(config: &Config, engines: Engines) -> anyhow::Result<Vec<(f64, f64)>> {
+    let (pod, _) = house::assemble(config, engines)?;
+    let pod = Pod::start(pod)?;
+    let listener = TcpListener::bind((config.host, 0)).await?;
+    let address = listener.local_addr()?.to_string();
+    let serving = tokio::spawn(net::serve(
+        listener,
+        pod.handle(),
+        NetConfig {
+            body_bytes_max: config.body_bytes_max,
+            ..NetConfig::default()
+        },
+    ));
+    let mut session = Session::open(&address, tone(60, 220.0).samples()).await?;
+    let mut uploads = Vec::new();
+    for upload in 0..UPLOADS {
+        let track = tone(120, 110.0 * f64::from(upload + 1));
+        let took = session
+            .upload(&address, &format!("track {upload}"), track.samples())
+            .await
+            .with_context(|| format!("upload {upload}"))?;
+        uploads.push((took.accepted.as_secs_f64() * 1e3, took.stems.as_secs_f64() * 1e3));
+    }
+    drop(session);
+    pod.handle().tell(greenroom_director::Event::ShutdownAsked).await?;
+    let code = pod.exited().await;
+    serving.abort();
+    ensure!(code == 0, "the pod ended with exit code {code}");
+    Ok(uploads)
+}
+
+fn tone(seconds: u32, hertz: f64) -> Pcm {
+    let frames = 0..seconds * SAMPLE_RATE;
+    let samples = frames.flat_map(|frame| {
+        let angle = f64::from(frame) / f64::from(SAMPLE_RATE) * std::f64::consts::TAU * hertz;
+        [0.4 * angle.sin() as f32, 0.3 * (1.5 * angle).sin() as f32]
+    });
+    Pcm::new(SAMPLE_RATE, 2, samples.collect())
+}
+
+/// What was seen of the driver's figures.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    looks: u64,
+    with_separator: u64,
+    overlaps: u64,
+    worst_free: u64,
+}
+
+/// Looks at the driver's figures again and again, on a thread of its own.
+struct Watch {
+    over: Arc<AtomicBool>,
+    thread: thread::JoinHandle<anyhow::Result<Seen>>,
+}
+
+impl Watch {
+    fn start(gpu: &Gpu) -> Self {
+        let (over, gpu) = (Arc::new(AtomicBool::new(false)), gpu.clone());
+        let there = Arc::clone(&over);
+        let thread = thread::spawn(move || look(&gpu, &there));
+        Self { over, thread }
+    }
+
+    fn end(self) -> anyhow::Result<Seen> {
+        self.over.store(true, Ordering::Relaxed);
+        self.thread
+            .join()
+            .map_err(|_| anyhow::anyhow!("the thread that looks at the memory panicked"))?
+    }
+}
+
+/// The driver tells sums, not owners: whose they are is told by their sizes.
+fn look(gpu: &Gpu, over: &AtomicBool) -> anyhow::Result<Seen> {
+    let driver = gpu.driver();
+    let granule = gpu.info().granule;
+    let weights = |bytes: u64| bytes.next_multiple_of(granule);
+    let (conditioner, vae) = (weights(GROUPS.conditioner), weights(GROUPS.vae));
+    let eager = [0, vae, conditioner, conditioner + vae];
+    let mut base = None;
+    let mut seen = Seen {
+        worst_free: u64::MAX,
+        ..Seen::default()
+    };
+    while !over.load(Ordering::Relaxed) {
+        let before = driver.pool()?.reserved;
+        let memory = driver.memory()?;
+        let after = driver.pool()?.reserved;
+        seen.worst_free = seen.worst_free.min(memory.free);
+        // A look in the middle of an allocation tells nothing of owners.
+        if before == after {
+            let held = memory.total - memory.free - before;
+            let base = *base.get_or_insert(held);
+            let mapped = held.saturating_sub(base);
+            let near = |bytes: u64| mapped.abs_diff(bytes) <= SLACK_BYTES;
+            let separator = !eager.iter().any(|bytes| near(*bytes));
+            seen.looks += 1;
+            seen.with_separator += u64::from(separator);
+            // With the separator alone less is mapped than with it and the smallest eager group.
+            let alone = mapped < weights(400 * MEBIBYTE) + vae;
+            seen.overlaps += u64::from(separator && !alone);
+        }
+        thread::sleep(LOOK_EVERY);
+    }
+    Ok(seen)
+}
