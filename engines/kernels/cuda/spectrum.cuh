@@ -1,27 +1,6 @@
-// The two ends of the network: frames of audio, bands of a spectrum, masks on its bins. Audio and spectra are f32.
+// The two ends of the network: bands of a spectrum, masks on its bins, frames added up to audio. Audio and spectra are f32.
 #pragma once
 #include "common.cuh"
-
-// out[frame][k] = audio[frame * hop + k - n/2] * window[k], mirrored at both ends. A thread has four neighbours of a frame.
-extern "C" __global__ void __launch_bounds__(THREADS)
-    frame_f32(const float *audio, const float *window, float *out, unsigned quads, int samples, int frames, int n, int hop) {
-    const unsigned i = blockIdx.x * THREADS + threadIdx.x;
-    if (i >= quads)
-        return;
-    const unsigned line = i / (n / 4), k = 4 * (i - line * (n / 4));
-    const unsigned signal = line / frames;
-    const int start = static_cast<int>(line - signal * frames) * hop + static_cast<int>(k) - n / 2;
-    const float *from = audio + static_cast<size_t>(signal) * samples;
-    const float4 w = __ldg(reinterpret_cast<const float4 *>(window + k));
-    float v[4];
-#pragma unroll
-    for (int j = 0; j < 4; j++) {
-        int position = start + j < 0 ? -(start + j) : start + j;
-        position = position >= samples ? 2 * (samples - 1) - position : position;
-        v[j] = from[position];
-    }
-    reinterpret_cast<float4 *>(out)[i] = make_float4(v[0] * w.x, v[1] * w.y, v[2] * w.z, v[3] * w.w);
-}
 
 // out[s] = sum of frame * window over the frames that reach s, by the sum of window^2. A thread has one sample; neighbours read neighbours.
 extern "C" __global__ void __launch_bounds__(THREADS) overlap_add_f32(const float *frames, const float *window, float *out, unsigned total,

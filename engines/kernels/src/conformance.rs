@@ -4,8 +4,8 @@ use candle_core::{DType, Device, Result, Tensor};
 
 use crate::{
     BandLayout, Sequences, add_rms_norm, add_rms_norm_twice, apply_masks, band_features, bias_gelu, bias_glu,
-    bias_tanh, frame, frame_count, gated_rotary_attention, overlap_add, rms_norm, rotary_frequencies, rotary_table,
-    swap_leading,
+    bias_tanh, frame_count, frames, gated_rotary_attention, overlap_add, rms_norm, rotary_frequencies, rotary_table,
+    spectra, swap_leading,
 };
 
 const EPS: f32 = 1e-6;
@@ -44,7 +44,8 @@ pub fn conformance(device: &Device) -> Result<Vec<Conformity>> {
         all.attention(dtype)?;
         all.bands(dtype)?;
     }
-    all.frames()?;
+    all.fourier()?;
+    all.overlaps()?;
     Ok(all.found)
 }
 
@@ -204,16 +205,23 @@ impl Comparison {
         self.compare("apply_masks", dtype, &actual, &apply_masks(&spectrum, &masks, &layout)?)
     }
 
-    fn frames(&mut self) -> Result<()> {
+    fn fourier(&mut self) -> Result<()> {
+        // Points that are a power of four, points that are not, and the shortest.
+        for (window, hop, samples) in [(2048, 441, 10_007), (1024, 100, 3001), (8, 2, 50)] {
+            let (audio, on_audio) = self.parameter(&[2, samples])?;
+            let (shape, on_shape) = self.parameter(&[window])?;
+            let name = |part: &str| format!("{part} of {window}");
+            let (actual, expected) = (spectra(&on_audio, &on_shape, hop)?, spectra(&audio, &shape, hop)?);
+            self.compare(&name("spectra"), DType::F32, &actual, &expected)?;
+            let (bins, on_bins) = self.parameter(&[2, 7, window / 2 + 1, 2])?;
+            self.compare(&name("frames"), DType::F32, &frames(&on_bins)?, &frames(&bins)?)?;
+        }
+        Ok(())
+    }
+
+    fn overlaps(&mut self) -> Result<()> {
         let (window, hop, samples) = (2048, 441, 10_007);
-        let (audio, on_audio) = self.parameter(&[2, samples])?;
         let (shape, on_shape) = self.parameter(&[window])?;
-        self.compare(
-            "frame",
-            DType::F32,
-            &frame(&on_audio, &on_shape, hop)?,
-            &frame(&audio, &shape, hop)?,
-        )?;
         let (frames, on_frames) = self.parameter(&[2, frame_count(samples, hop), window])?;
         // A window away from zero: what few frames cover is divided by little otherwise.
         let (shape, on_shape) = ((shape.abs()? + 0.5)?, (on_shape.abs()? + 0.5)?);

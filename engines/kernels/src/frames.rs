@@ -1,9 +1,9 @@
-//! Audio cut into windowed frames, and frames added up to audio again: the two ends of a short-time Fourier transform.
+//! Windowed frames added up to audio again.
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
-use crate::args::{parameter, parameter_values, values, width};
+use crate::args::{parameter, parameter_values, values};
 
 /// Squared windows that sum to less than this give no way back to the audio under them.
 const LEAST_ENVELOPE: f32 = 1e-11;
@@ -13,20 +13,8 @@ pub fn frame_count(samples: usize, hop: usize) -> usize {
     1 + samples / hop
 }
 
-/// Cuts audio into frames centred on every hop, beyond its ends mirrored (the end sample itself not twice), times the window.
-///
-/// audio: [.., samples] f32; window: [n] f32, n even. Returns [.., frames, n] f32.
-///
-/// # Errors
-/// If the audio is not longer than half a window: there would be nothing to mirror.
-pub fn frame(audio: &Tensor, window: &Tensor, hop: usize) -> Result<Tensor> {
-    audio.apply_op1_no_bwd(&Frame {
-        window: window.clone(),
-        hop,
-    })
-}
-
-/// Undoes [`frame`]: `Σ frame · window / Σ window²`, without the half window before the first sample.
+/// Audio of which these are windowed frames, as [`spectra`](crate::spectra) cuts them: `Σ frame · window / Σ window²`, without the half
+/// window before the first sample.
 ///
 /// frames: [.., frames, n] f32; window: [n] f32. Returns [.., samples] f32; samples that no window covers are zero.
 ///
@@ -41,7 +29,7 @@ pub fn overlap_add(frames: &Tensor, window: &Tensor, hop: usize, samples: usize)
 }
 
 /// Checks a window and gives its length.
-fn window_length(op: &str, window: &Tensor, hop: usize) -> Result<usize> {
+pub(crate) fn window_length(op: &str, window: &Tensor, hop: usize) -> Result<usize> {
     let length = window.elem_count();
     parameter(op, "window", window, length)?;
     if length == 0 || !length.is_multiple_of(2) || hop == 0 {
@@ -51,13 +39,8 @@ fn window_length(op: &str, window: &Tensor, hop: usize) -> Result<usize> {
 }
 
 /// The same leading dimensions, then others.
-fn with_tail(leading: &[usize], tail: &[usize]) -> Shape {
+pub(crate) fn with_tail(leading: &[usize], tail: &[usize]) -> Shape {
     Shape::from([leading, tail].concat())
-}
-
-pub(crate) struct Frame {
-    pub(crate) window: Tensor,
-    pub(crate) hop: usize,
 }
 
 /// Sizes of each signal and its frames.
@@ -66,63 +49,6 @@ pub(crate) struct Extent {
     pub(crate) samples: usize,
     pub(crate) frames: usize,
     pub(crate) window: usize,
-}
-
-impl Frame {
-    pub(crate) const NAME: &str = "frame";
-
-    pub(crate) fn extent(&self, layout: &Layout) -> Result<(Extent, Shape)> {
-        let samples = width(Self::NAME, layout)?;
-        let window = window_length(Self::NAME, &self.window, self.hop)?;
-        if samples <= window / 2 {
-            bail!("{}: {samples} samples cannot be mirrored by {}", Self::NAME, window / 2)
-        }
-        let frames = frame_count(samples, self.hop);
-        let leading = &layout.dims()[..layout.dims().len() - 1];
-        let extent = Extent {
-            samples,
-            frames,
-            window,
-        };
-        Ok((extent, with_tail(leading, &[frames, window])))
-    }
-}
-
-/// The sample that stands at a position before 0 or beyond the end.
-fn mirrored(position: isize, samples: usize) -> usize {
-    let last = samples as isize - 1;
-    let position = position.abs();
-    (if position > last { 2 * last - position } else { position }) as usize
-}
-
-impl CustomOp1 for Frame {
-    fn name(&self) -> &'static str {
-        Self::NAME
-    }
-
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (extent, shape) = self.extent(layout)?;
-        let audio = values(Self::NAME, storage, layout)?;
-        let window = parameter_values(&self.window)?;
-        let mut out = vec![0f32; shape.elem_count()];
-        out.par_chunks_mut(extent.window).enumerate().for_each(|(i, out)| {
-            let signal = &audio[i / extent.frames * extent.samples..][..extent.samples];
-            let start = (i % extent.frames * self.hop) as isize - (extent.window / 2) as isize;
-            for (k, (out, window)) in out.iter_mut().zip(&window).enumerate() {
-                *out = signal[mirrored(start + k as isize, extent.samples)] * window;
-            }
-        });
-        Ok((CpuStorage::F32(out), shape))
-    }
-
-    #[cfg(feature = "cuda")]
-    fn cuda_fwd(
-        &self,
-        storage: &candle_core::CudaStorage,
-        layout: &Layout,
-    ) -> Result<(candle_core::CudaStorage, Shape)> {
-        crate::cuda::frame(self, storage, layout)
-    }
 }
 
 pub(crate) struct OverlapAdd {
@@ -205,33 +131,6 @@ mod tests {
     }
 
     #[test]
-    fn frames_are_slices_of_the_mirrored_audio() {
-        let samples = 37;
-        let audio = random(&[2, samples], 1);
-        let mirror: Vec<u32> = (1..=N / 2)
-            .rev()
-            .chain(0..samples)
-            .chain((samples - 1 - N / 2..samples - 1).rev())
-            .map(|i| i as u32)
-            .collect();
-        let padded = audio
-            .index_select(&Tensor::from_vec(mirror, samples + N, &Device::Cpu).unwrap(), 1)
-            .unwrap();
-        let frames: Vec<Tensor> = (0..frame_count(samples, HOP))
-            .map(|i| padded.narrow(1, i * HOP, N).unwrap())
-            .collect();
-        let expected = Tensor::stack(&frames, 1).unwrap().broadcast_mul(&hann()).unwrap();
-        assert_near(&frame(&audio, &hann(), HOP).unwrap(), &expected, 0.0);
-    }
-
-    #[test]
-    fn frames_add_up_to_the_audio_they_were_cut_from() {
-        let audio = random(&[3, 41], 1);
-        let back = overlap_add(&frame(&audio, &hann(), HOP).unwrap(), &hann(), HOP, 41).unwrap();
-        assert_near(&back, &audio, 1e-6);
-    }
-
-    #[test]
     fn frames_that_fit_no_audio_are_weighted_by_their_windows() {
         let (count, samples) = (7, 30);
         let frames = random(&[1, count, N], 2);
@@ -246,15 +145,5 @@ mod tests {
         let expected: Vec<f32> = (N / 2..N / 2 + samples).map(|i| sum[i] / envelope[i]).collect();
         let expected = Tensor::from_vec(expected, (1, samples), &Device::Cpu).unwrap();
         assert_near(&overlap_add(&frames, &window, HOP, samples).unwrap(), &expected, 1e-6);
-    }
-
-    #[test]
-    fn audio_shorter_than_its_mirror_is_refused() {
-        assert!(
-            frame(&random(&[1, N / 2], 1), &hann(), HOP)
-                .unwrap_err()
-                .to_string()
-                .contains("mirrored")
-        );
     }
 }

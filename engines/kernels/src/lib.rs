@@ -16,6 +16,7 @@ mod bias;
 mod conformance;
 #[cfg(feature = "cuda")]
 mod cuda;
+mod fourier;
 mod frames;
 mod norm;
 mod rows;
@@ -25,6 +26,7 @@ pub use bands::{BandLayout, apply_masks, band_features};
 pub use bias::{bias_gelu, bias_glu, bias_tanh};
 #[cfg(feature = "cuda")]
 pub use conformance::{Conformity, conformance};
-pub use frames::{frame, frame_count, overlap_add};
+pub use fourier::{frames, spectra};
+pub use frames::{frame_count, overlap_add};
 pub use norm::{add_rms_norm, add_rms_norm_twice, rms_norm};
 pub use rows::{linear, swap_leading};

@@ -8,4 +8,4 @@ mod networks;
 mod spectra;
 
 pub(crate) use networks::{attention, bias_curve, bias_glu, norm, swap_leading};
-pub(crate) use spectra::{apply_masks, band_features, frame, overlap_add};
+pub(crate) use spectra::{apply_masks, band_features, frames, overlap_add, spectra};

@@ -2,10 +2,11 @@
 
 use candle_core::{CudaStorage, DType, Layout, Result, Shape, backend::BackendStorage, bail};
 
-use super::launch::{Launch, packs, suffix, uninitialised};
+use super::launch::{Launch, suffix, uninitialised};
 use crate::{
     bands::{ApplyMasks, BandFeatures, BandLayout, Tables},
-    frames::{Frame, OverlapAdd},
+    fourier::{Frames, Spectra},
+    frames::OverlapAdd,
 };
 
 /// Threads of a block, as in common.cuh.
@@ -13,24 +14,52 @@ const THREADS: usize = 256;
 /// Shared memory that any kernel may have without asking for more.
 const SHARED_BYTES: usize = 48 << 10;
 
-/// `frame`.
-pub(crate) fn frame(op: &Frame, audio: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
+/// Lengths that kernels transform: powers of two in these bounds.
+const SHORTEST_FRAME: usize = 8;
+const LONGEST_FRAME: usize = 4096;
+
+/// Threads of a block that transforms a frame of n samples, and its shared memory in bytes: two buffers of n/2 points with a gap after
+/// every 16, as in fourier.cuh.
+fn transform(op: &str, n: usize) -> Result<(u32, usize)> {
+    if !n.is_power_of_two() || !(SHORTEST_FRAME..=LONGEST_FRAME).contains(&n) {
+        bail!("{op}: kernels transform powers of two from {SHORTEST_FRAME} to {LONGEST_FRAME}, not frames of {n}")
+    }
+    Ok(((n / 8) as u32, 2 * (n / 2 + n / 32) * 2 * size_of::<f32>()))
+}
+
+/// `spectra`.
+pub(crate) fn spectra(op: &Spectra, audio: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
     let (extent, shape) = op.extent(layout)?;
-    only_f32(Frame::NAME, audio)?;
+    only_f32(Spectra::NAME, audio)?;
+    let (threads, shared) = transform(Spectra::NAME, extent.window)?;
     let values = shape.elem_count();
-    let total = values / extent.window * packs(Frame::NAME, DType::F32, extent.window)?;
     let out = uninitialised(audio.device(), DType::F32, values)?;
-    let launch = Launch::new(Frame::NAME, audio.device(), "frame_f32")?
+    let launch = Launch::new(Spectra::NAME, audio.device(), "spectra_f32")?
         .data(audio, layout)?
         .parameter(&op.window)?
         .result(&out, values)?
-        .unsigned(total)?
         .int(extent.samples)?
         .int(extent.frames)?
         .int(extent.window)?
         .int(op.hop)?;
-    // SAFETY: arguments as in spectrum.cuh; samples reach further than half a window, so that mirrored positions are inside.
-    unsafe { launch.run(total.div_ceil(THREADS), THREADS as u32, 0)? };
+    // SAFETY: arguments as in fourier.cuh; samples reach further than half a window, so that mirrored positions are inside.
+    unsafe { launch.run(values / (extent.window + 2), threads, shared)? };
+    Ok((out, shape))
+}
+
+/// `frames`.
+pub(crate) fn frames(spectra: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
+    let (samples, shape) = Frames::extent(layout)?;
+    only_f32(Frames::NAME, spectra)?;
+    let (threads, shared) = transform(Frames::NAME, samples)?;
+    let values = shape.elem_count();
+    let out = uninitialised(spectra.device(), DType::F32, values)?;
+    let launch = Launch::new(Frames::NAME, spectra.device(), "frames_f32")?
+        .data(spectra, layout)?
+        .result(&out, values)?
+        .int(samples)?;
+    // SAFETY: arguments as in fourier.cuh; a block reads one spectrum and writes one frame.
+    unsafe { launch.run(values / samples, threads, shared)? };
     Ok((out, shape))
 }
 

@@ -103,11 +103,7 @@ impl Melband {
         })?;
         let file = CheckpointFile::open(&bytes, &config)?;
         let key = ImageKey {
-            group: if options.lane.is_some() {
-                GROUP.into()
-            } else {
-                format!("{GROUP}-cpu")
-            },
+            group: GROUP.into(),
             checkpoint_sha256: Sha256::digest(&bytes)
                 .iter()
                 .map(|byte| format!("{byte:02x}"))
@@ -116,7 +112,7 @@ impl Melband {
             dtype: options.dtype,
         };
         let image = PackedImage::open_or_build(cache, &key, |builder| {
-            pack::pack(&config, &file, options.dtype, options.lane.is_some(), builder)
+            pack::pack(&config, &file, options.dtype, builder)
         })?;
         Ok(Self::new(config, image, options))
     }
@@ -135,11 +131,9 @@ impl Melband {
         options: MelbandOptions,
     ) -> Result<Arc<Self>, MelbandError> {
         check(&config, &options)?;
-        let image = options.pool.install(|| {
-            PackedImage::in_memory(|builder| {
-                pack::pack(&config, source, options.dtype, options.lane.is_some(), builder)
-            })
-        })?;
+        let image = options
+            .pool
+            .install(|| PackedImage::in_memory(|builder| pack::pack(&config, source, options.dtype, builder)))?;
         Ok(Self::new(config, image, options))
     }
 
@@ -254,9 +248,9 @@ fn workspace_bytes(core: &Core) -> u64 {
     let rows = core.pieces_a_batch * config.frames();
     let tokens = rows * config.bands;
     let value = core.dtype.size_in_bytes();
-    // A transformer's input and its norm, then the projection and what attention makes of it, or the hidden layer and the net's output
-    // with the next pair; after the last, two hidden layers of the mask estimator.
-    let attention = tokens * (2 * config.dim + config.projected() + config.inner());
+    // A transformer's input and its norm, then the projection with its turned keys and what attention makes of it, or the hidden layer and
+    // the net's output with the next pair; after the last, two hidden layers of the mask estimator.
+    let attention = tokens * (2 * config.dim + config.projected() + 2 * config.inner());
     let forward = tokens * (4 * config.dim + config.dim + config.hidden());
     let masks = tokens * 2 * config.hidden();
     // The spectra are kept beside it, in single precision.

@@ -14,14 +14,13 @@ use super::{
 };
 
 /// Number of what is packed here: changes whenever a name, a shape, the order or the folding does.
-pub(crate) const LAYOUT_VERSION: u32 = 1;
+pub(crate) const LAYOUT_VERSION: u32 = 2;
 
 /// Packs everything that the network needs on its device.
 pub(crate) fn pack(
     config: &MelbandConfig,
     source: &dyn Source,
     dtype: DType,
-    on_device: bool,
     builder: &mut ImageBuilder<'_>,
 ) -> Result<(), BuildError> {
     let mut packer = Packer {
@@ -44,10 +43,7 @@ pub(crate) fn pack(
         packer.band_split(index, *group, members)?;
         packer.mask_output(index, *group, members)?;
     }
-    if on_device {
-        fourier::pack_tables(config, builder)?;
-    }
-    Ok(())
+    fourier::pack_window(config, builder)
 }
 
 struct Packer<'a, 'b> {

@@ -63,8 +63,7 @@ fn resident(config: MelbandConfig, seed: u64) -> Arc<Melband> {
 
 fn network(config: &MelbandConfig, seed: u64) -> Network {
     let image =
-        PackedImage::in_memory(|builder| pack::pack(config, &RandomWeights { seed }, DType::F32, false, builder))
-            .unwrap();
+        PackedImage::in_memory(|builder| pack::pack(config, &RandomWeights { seed }, DType::F32, builder)).unwrap();
     Network::new(config, &HostWeights::new(&image), 1).unwrap()
 }
 
