@@ -2,8 +2,9 @@
 
 use std::{env, error::Error, path::PathBuf, process::Command};
 
-/// Machine code for these architectures; newer GPUs translate the newest one's intermediate code when the program starts.
-const ARCHITECTURES: [&str; 4] = ["80", "86", "89", "90"];
+/// Machine code for these architectures; newer GPUs translate the newest one's intermediate code when the program starts. 90a is 9.0 with
+/// what later architectures do not keep: products by warpgroups.
+const ARCHITECTURES: [&str; 4] = ["80", "86", "89", "90a"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=cuda");

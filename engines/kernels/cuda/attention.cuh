@@ -1,12 +1,12 @@
 // Self-attention with rotary positions and a gate a head; no score ever reaches memory.
 //
-// A block has one head of one sequence and a tile of its queries, and goes through keys and values in blocks of 64. Tensor cores multiply
-// (mma.sync m16n8k16, f32 accumulators), and the softmax is kept running. Scores are in units of log2: 1/sqrt(d) * log2(e) is folded into
-// the queries before they are rounded.
+// Long sequences: a block has one head of one sequence and a tile of its queries, and goes through keys and values in blocks of 64. Tensor
+// cores multiply (mma.sync m16n8k16, f32 accumulators, or by a warpgroup), and the softmax is kept running. Scores are in units of log2:
+// 1/sqrt(d) * log2(e) is folded into the queries before they are rounded. While one block of keys and values is multiplied, the next is on
+// its way (cp.async) to another part of shared memory.
 //
-// Queries and keys are turned by their positions between global and shared memory, in f32: a pass of its own over them would move as many
-// bytes as the whole attention reads. While one block of keys is multiplied, the next is on its way: keys to registers, values
-// (cp.async) to the other half of shared memory.
+// Queries are turned by their positions, in f32, between global and shared memory. So would keys be, but every tile of queries reads them
+// all: they are turned beforehand, once (turn_keys). Short sequences are one block of keys, and turn both on the spot (ManyShort).
 //
 // Shared memory has rows of D values as chunks of 16 bytes; chunk c of row r lies at c ^ (r % 8), so that the eight rows an ldmatrix reads
 // lie in different banks.
@@ -26,7 +26,7 @@ constexpr int KEYS = 64; // of a block of keys and values
 template <typename T>
 __device__ inline void mma(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1, const float *c);
 #define MMA(T, NAME)                                                                                                                   \
-    template <> __device__ inline void mma<T>(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1, const float *c) {  \
+    template <> __device__ inline void mma<T>(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1, const float *c) {       \
         asm volatile("mma.sync.aligned.m16n8k16.row.col.f32." NAME "." NAME ".f32 "                                                    \
                      "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%10,%11,%12,%13};"                                                       \
                      : "=f"(d[0]), "=f"(d[1]), "=f"(d[2]), "=f"(d[3])                                                                  \
@@ -87,26 +87,24 @@ template <typename T> __device__ inline uint4 turned(uint4 bits, const float *an
     return turned<T>(bits, a, scale);
 }
 
-// One block's work. WARPS warps have M tiles of 16 queries each; LONG sequences have more than one block of keys. TURNED: keys were turned
-// beforehand (turn_keys) and lie by themselves.
-template <typename T, int D, int WARPS, int M, bool LONG, bool TURNED> struct Attention {
-    // Where the hardware has it, four warps multiply as one.
-    static constexpr bool GROUPED = WARPGROUPS && LONG && M == 1 && D == 64 && WARPS % 4 == 0;
+// One block's work on a long sequence, whose parts short ones use too. Warps have 16 queries each. GROUPED: four warps multiply as one,
+// where the hardware has it.
+template <typename T, int D, int WARPS, bool GROUPED = false> struct Attention {
+    static_assert(!GROUPED || (D == 64 && WARPS % 4 == 0), "a group has four warps");
     static constexpr int LANES = WARPS * 32;
-    static constexpr int ROWS = WARPS * M * 16; // queries of a block
-    static constexpr int CHUNKS = D / 8;        // of a row
+    static constexpr int ROWS = WARPS * 16; // queries of a block
+    static constexpr int CHUNKS = D / 8;    // of a row
     // While one block is multiplied, the next arrives; a warpgroup's last product may still read the one before.
-    static constexpr int STAGES = LONG ? (GROUPED ? 3 : 2) : 1;
+    static constexpr int STAGES = GROUPED ? 3 : 2;
     static constexpr int OWN = KEYS * CHUNKS / LANES; // chunks of a block of keys that a thread loads
-    static constexpr int SHARED = (ROWS + 2 * STAGES * KEYS) * CHUNKS * 16;
     static constexpr float LOG2E = 1.44269504f;
     static_assert(KEYS * CHUNKS % LANES == 0, "threads load equal shares of a block of keys");
 
     static __device__ inline int at(int row, int chunk) { return row * CHUNKS + (chunk ^ (row & 7)); }
 
-    // Scores of M * 16 queries against a block of keys, less the reference, which the sums begin with.
-    static __device__ inline void scores(float (&s)[M][KEYS / 8][4], const uint32_t (&q)[M][D / 16][4], const uint4 *keys,
-                                         const float (&less)[M][4]) {
+    // Scores of 16 queries against a block of keys, less the reference, which the sums begin with.
+    static __device__ inline void scores(float (&s)[KEYS / 8][4], const uint32_t (&q)[D / 16][4], const uint4 *keys,
+                                         const float (&less)[4]) {
         const int lane = threadIdx.x % 32;
 #pragma unroll
         for (int d = 0; d < D / 16; d++)
@@ -114,42 +112,37 @@ template <typename T, int D, int WARPS, int M, bool LONG, bool TURNED> struct At
             for (int j = 0; j < KEYS / 16; j++) {
                 uint32_t k[4];
                 ldmatrix(k, keys + at(j * 16 + (lane & 7) + (lane >> 4) * 8, d * 2 + (lane >> 3 & 1)));
-#pragma unroll
-                for (int m = 0; m < M; m++) {
-                    mma<T>(s[m][2 * j], q[m][d], k[0], k[1], d == 0 ? less[m] : s[m][2 * j]);
-                    mma<T>(s[m][2 * j + 1], q[m][d], k[2], k[3], d == 0 ? less[m] : s[m][2 * j + 1]);
-                }
+                mma<T>(s[2 * j], q[d], k[0], k[1], d == 0 ? less : s[2 * j]);
+                mma<T>(s[2 * j + 1], q[d], k[2], k[3], d == 0 ? less : s[2 * j + 1]);
             }
     }
 
     // The same by a warpgroup, once it has done with the values before.
-    static __device__ inline void scores_grouped(float (&s)[KEYS / 8][4], float (&o)[D / 8][4], const uint32_t (&q)[D / 16][4],
-                                                 const uint4 *keys, const float (&less)[4]) {
+    static __device__ inline void scores_grouped(float (&s)[KEYS / 8][4], float (&o)[D / 8][4], const uint4 *queries, const uint4 *keys,
+                                                 const float (&less)[4]) {
 #pragma unroll
         for (int j = 0; j < KEYS / 8; j++)
 #pragma unroll
             for (int i = 0; i < 4; i++)
                 s[j][i] = less[i];
-        warpgroup_begin();
-        const uint64_t block = block_descriptor(keys);
+        warpgroup_begin(s);
+        const uint64_t q = block_descriptor(queries), k = block_descriptor(keys);
 #pragma unroll
         for (int d = 0; d < D / 16; d++)
-            warpgroup_mma<T, false>(s, q[d], block + d * 2); // 16 columns are 32 bytes
+            warpgroup_mma<T>(s, q + d * 2, k + d * 2); // 16 columns are 32 bytes
         warpgroup_end();
         warpgroup_wait(s, o);
     }
 
     // Keys beyond the sequence's end weigh nothing.
-    static __device__ inline void mask(float (&s)[M][KEYS / 8][4], int valid) {
+    static __device__ inline void mask(float (&s)[KEYS / 8][4], int valid) {
         const int column = threadIdx.x % 4 * 2;
 #pragma unroll
-        for (int m = 0; m < M; m++)
+        for (int j = 0; j < KEYS / 8; j++)
 #pragma unroll
-            for (int j = 0; j < KEYS / 8; j++)
-#pragma unroll
-                for (int i = 0; i < 4; i++)
-                    if (j * 8 + column + (i & 1) >= valid)
-                        s[m][j][i] = -INFINITY;
+            for (int i = 0; i < 4; i++)
+                if (j * 8 + column + (i & 1) >= valid)
+                    s[j][i] = -INFINITY;
     }
 
     // Turns scores of one tile into weights: powers of two of what they are above the reference. A running softmax would take the largest
@@ -200,7 +193,7 @@ template <typename T, int D, int WARPS, int M, bool LONG, bool TURNED> struct At
     }
 
     // Adds weights times values.
-    static __device__ inline void weigh(float (&o)[M][D / 8][4], const uint32_t (&p)[M][KEYS / 16][4], const uint4 *values) {
+    static __device__ inline void weigh(float (&o)[D / 8][4], const uint32_t (&p)[KEYS / 16][4], const uint4 *values) {
         const int lane = threadIdx.x % 32;
 #pragma unroll
         for (int k = 0; k < KEYS / 16; k++)
@@ -208,68 +201,43 @@ template <typename T, int D, int WARPS, int M, bool LONG, bool TURNED> struct At
             for (int d = 0; d < D / 16; d++) {
                 uint32_t v[4];
                 ldmatrix_transposed(v, values + at(k * 16 + (lane & 15), d * 2 + (lane >> 4)));
-#pragma unroll
-                for (int m = 0; m < M; m++) {
-                    mma<T>(o[m][2 * d], p[m][k], v[0], v[1], o[m][2 * d]);
-                    mma<T>(o[m][2 * d + 1], p[m][k], v[2], v[3], o[m][2 * d + 1]);
-                }
+                mma<T>(o[2 * d], p[k], v[0], v[1], o[2 * d]);
+                mma<T>(o[2 * d + 1], p[k], v[2], v[3], o[2 * d + 1]);
             }
     }
 
     // The same by a warpgroup; scores_grouped waits for it.
     static __device__ inline void weigh_grouped(float (&o)[D / 8][4], const uint32_t (&p)[KEYS / 16][4], const uint4 *values) {
-        warpgroup_begin();
+        warpgroup_begin(o);
         const uint64_t block = block_descriptor(values);
 #pragma unroll
         for (int k = 0; k < KEYS / 16; k++)
-            warpgroup_mma<T, true>(o, p[k], block + k * 128); // 16 rows are 2048 bytes
+            warpgroup_mma<T>(o, p[k], block + k * 128); // 16 rows are 2048 bytes
         warpgroup_end();
     }
 
-    // Where a thread's own chunks of keys, values and angles are: APART rows from one to the next, so that they all lie in one column
-    // of chunks, also in shared memory. It moves on by a block of keys at a time.
+    // Where a thread's own chunks of keys and values are: APART rows from one to the next, so that they all lie in one column of chunks,
+    // also in shared memory. It moves on by a block of keys at a time.
     static constexpr int APART = LANES / CHUNKS;
     struct Cursor {
         const T *keys, *values;
-        const float *angles;
-        size_t step;       // from a row to the next
-        size_t turned_step; // the same of keys that lie by themselves
-        int left;          // rows from the first own one to the sequence's end
-        __device__ inline Cursor(const T *first_key, size_t turned_step, const T *first_value, size_t step, const float *rotary, int length)
-            : step(step), turned_step(turned_step) {
+        size_t key_step, step; // from a row to the next, of keys and of values
+        int left;              // rows from the first own one to the sequence's end
+        __device__ inline Cursor(const T *first_key, size_t key_step, const T *first_value, size_t step, int length)
+            : key_step(key_step), step(step) {
             const int row = threadIdx.x / CHUNKS, chunk = threadIdx.x % CHUNKS;
-            keys = first_key + row * key_step() + chunk * 8;
+            keys = first_key + row * key_step + chunk * 8;
             values = first_value + row * step + chunk * 8;
-            angles = rotary + row * D + chunk * 8;
             left = length - row;
         }
-        __device__ inline size_t key_step() const { return TURNED ? turned_step : step; }
         __device__ inline void advance() {
-            keys += KEYS * key_step();
+            keys += KEYS * key_step;
             values += KEYS * step;
-            angles += KEYS * D;
             left -= KEYS;
         }
     };
     static __device__ inline int own() { return at(threadIdx.x / CHUNKS, threadIdx.x % CHUNKS); }
 
-    static __device__ inline void load_keys(uint4 (&k)[OWN], const Cursor &cursor) {
-#pragma unroll
-        for (int i = 0; i < OWN; i++) {
-            k[i] = make_uint4(0, 0, 0, 0);
-            if (i * APART < cursor.left)
-                k[i] = *reinterpret_cast<const uint4 *>(cursor.keys + i * APART * cursor.key_step());
-        }
-    }
-    static __device__ inline void store_keys(uint4 *to, const uint4 (&k)[OWN], const Cursor &cursor) {
-#pragma unroll
-        for (int i = 0; i < OWN; i++) {
-            uint4 bits = k[i]; // beyond the end they are zero, and zero stays zero however it is turned
-            if (i * APART < cursor.left)
-                bits = turned<T>(bits, cursor.angles + i * APART * D, 1.0f);
-            to[own() + i * APART * CHUNKS] = bits;
-        }
-    }
     static __device__ inline void copy_rows(uint4 *to, const T *from, size_t step, int left) {
 #pragma unroll
         for (int i = 0; i < OWN; i++) {
@@ -277,12 +245,9 @@ template <typename T, int D, int WARPS, int M, bool LONG, bool TURNED> struct At
             copy_async(to + own() + i * APART * CHUNKS, from + (valid ? i * APART * step : 0), valid);
         }
     }
-    // Sets out for a block of keys and values: keys that have to be turned come to registers, for store_keys.
-    static __device__ inline void fetch(uint4 (&k)[OWN], uint4 *keys, uint4 *values, const Cursor &cursor) {
-        if (TURNED)
-            copy_rows(keys, cursor.keys, cursor.key_step(), cursor.left);
-        else
-            load_keys(k, cursor);
+    // Sets out for a block of keys and values.
+    static __device__ inline void fetch(uint4 *keys, uint4 *values, const Cursor &cursor) {
+        copy_rows(keys, cursor.keys, cursor.key_step, cursor.left);
         copy_rows(values, cursor.values, cursor.step, cursor.left);
     }
 
@@ -301,34 +266,29 @@ template <typename T, int D, int WARPS, int M, bool LONG, bool TURNED> struct At
     }
 
     // Gate logits of a warp's rows, as its accumulators have them.
-    static __device__ inline void load_gates(float (&gate)[M][2], const T *logits, const float *bias, size_t step, int first, int length) {
+    static __device__ inline void load_gates(float (&gate)[2], const T *logits, const float *bias, size_t step, int first, int length) {
 #pragma unroll
-        for (int m = 0; m < M; m++)
-#pragma unroll
-            for (int h = 0; h < 2; h++) {
-                const int position = min(first + m * 16 + h * 8 + static_cast<int>(threadIdx.x % 32 / 4), length - 1);
-                gate[m][h] = static_cast<float>(logits[position * step]) + __ldg(bias);
-            }
+        for (int h = 0; h < 2; h++) {
+            const int position = min(first + h * 8 + static_cast<int>(threadIdx.x % 32 / 4), length - 1);
+            gate[h] = static_cast<float>(logits[position * step]) + __ldg(bias);
+        }
     }
 
     // Divides by the total, gates, and writes a warp's rows; they pass through its own part of the queries' memory to leave as 16 bytes.
-    static __device__ inline void finish(const float (&o)[M][D / 8][4], const float (&total)[M][2], const float (&gate)[M][2],
-                                         uint4 *rows, T *out, size_t step, int left) {
+    static __device__ inline void finish(const float (&o)[D / 8][4], const float (&total)[2], const float (&gate)[2], uint4 *rows, T *out,
+                                         size_t step, int left) {
         const int lane = threadIdx.x % 32;
 #pragma unroll
-        for (int m = 0; m < M; m++)
+        for (int h = 0; h < 2; h++) {
+            const float scale = sigmoid(gate[h]) / sum_of_quad(total[h]);
+            const int row = h * 8 + lane / 4;
 #pragma unroll
-            for (int h = 0; h < 2; h++) {
-                const float scale = sigmoid(gate[m][h]) / sum_of_quad(total[m][h]);
-                const int row = m * 16 + h * 8 + lane / 4;
-#pragma unroll
-                for (int j = 0; j < D / 8; j++)
-                    reinterpret_cast<uint32_t *>(rows + at(row, j))[lane % 4] =
-                        pack2<T>(o[m][j][2 * h] * scale, o[m][j][2 * h + 1] * scale);
-            }
+            for (int j = 0; j < D / 8; j++)
+                reinterpret_cast<uint32_t *>(rows + at(row, j))[lane % 4] = pack2<T>(o[j][2 * h] * scale, o[j][2 * h + 1] * scale);
+        }
         __syncwarp();
 #pragma unroll
-        for (int i = 0; i < M * 16 * CHUNKS / 32; i++) {
+        for (int i = 0; i < 16 * CHUNKS / 32; i++) {
             const int index = i * 32 + lane, row = index / CHUNKS, chunk = index % CHUNKS;
             if (row < left)
                 *reinterpret_cast<uint4 *>(out + row * step + chunk * 8) = rows[at(row, chunk)];
@@ -338,7 +298,7 @@ template <typename T, int D, int WARPS, int M, bool LONG, bool TURNED> struct At
     // Warps take part in a product together; one (or a group) past the end only helps to load.
     static __device__ inline bool active(int tile, int length) {
         const int warp = __shfl_sync(0xffffffffu, threadIdx.x / 32, 0); // so that the compiler sees that a warp agrees
-        return tile * ROWS + (GROUPED ? warp / 4 * 4 : warp) * M * 16 < length;
+        return tile * ROWS + (GROUPED ? warp / 4 * 4 : warp) * 16 < length;
     }
 
     static __device__ inline void run(const T *qkvg, const T *turned_keys, const float *gate_bias, const float *rotary, T *out,
@@ -353,76 +313,66 @@ template <typename T, int D, int WARPS, int M, bool LONG, bool TURNED> struct At
         const size_t step = static_cast<size_t>(shape.stride) * shape.columns;
         const int width = shape.heads * D, length = shape.length;
         const T *const from = qkvg + token * shape.columns + head * D;
-        const T *const first_key = TURNED ? turned_keys + token * width + head * D : from + width;
-        Cursor cursor(first_key, static_cast<size_t>(shape.stride) * width, from + 2 * width, step, rotary, length);
-        uint4 k[OWN];
-        fetch(k, keys, values, cursor);
+        Cursor cursor(turned_keys + token * width + head * D, static_cast<size_t>(shape.stride) * width, from + 2 * width, step, length);
+        fetch(keys, values, cursor);
         load_queries(queries, from, step, rotary, tile * ROWS, length);
-        if (!TURNED)
-            store_keys(keys, k, cursor);
 
         const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-        const int first = tile * ROWS + warp * M * 16; // the warp's first query
+        const int group = __shfl_sync(0xffffffffu, warp / 4, 0); // so that the compiler sees that a warp agrees
+        const int first = tile * ROWS + warp * 16;               // the warp's first query
         const bool working = active(tile, length);
-        float gate[M][2], o[M][D / 8][4] = {}, less[M][4] = {}, total[M][2] = {};
-        const T *const logits = qkvg + token * shape.columns + 3 * width + head;
-        if (!LONG) // early, so as to wait for memory once; a long sequence has no registers to spare
-            load_gates(gate, logits, gate_bias + head, step, first, length);
+        float o[D / 8][4] = {}, less[4] = {}, total[2] = {};
         copy_async_wait();
         if (GROUPED)
             publish_to_products();
         __syncthreads();
-        uint32_t q[M][D / 16][4];
-#pragma unroll
-        for (int m = 0; m < M; m++)
+        uint32_t q[D / 16][4];
+        if (!GROUPED) // a warpgroup reads them from shared memory
 #pragma unroll
             for (int d = 0; d < D / 16; d++)
-                ldmatrix(q[m][d], queries + at((warp * M + m) * 16 + (lane & 15), d * 2 + (lane >> 4)));
+                ldmatrix(q[d], queries + at(warp * 16 + (lane & 15), d * 2 + (lane >> 4)));
 
-        const int blocks = LONG ? (length + KEYS - 1) / KEYS : 1;
+        const int blocks = (length + KEYS - 1) / KEYS;
         int stage = 0;
         for (int block = 0; block < blocks; block++) {
             const int next = stage + 1 < STAGES ? stage + 1 : 0;
-            const bool more = LONG && block + 1 < blocks;
-            if (LONG && block > 0) {
+            if (block > 0) {
                 // One barrier a block: keys and values have arrived, and everybody is done with the stage that is filled next.
                 copy_async_wait();
                 if (GROUPED)
                     publish_to_products();
                 __syncthreads();
             }
-            if (more) {
+            if (block + 1 < blocks) {
                 cursor.advance();
-                fetch(k, keys + next * STAGE, values + next * STAGE, cursor);
+                fetch(keys + next * STAGE, values + next * STAGE, cursor);
             }
             if (working) {
-                float s[M][KEYS / 8][4];
+                float s[KEYS / 8][4];
                 if constexpr (GROUPED)
-                    scores_grouped(s[0], o[0], q[0], keys + stage * STAGE, less[0]);
+                    scores_grouped(s, o, queries + group * 64 * CHUNKS, keys + stage * STAGE, less);
                 else
                     scores(s, q, keys + stage * STAGE, less);
                 if ((block + 1) * KEYS > length)
                     mask(s, length - block * KEYS);
-                uint32_t p[M][KEYS / 16][4];
-#pragma unroll
-                for (int m = 0; m < M; m++)
-                    softmax(s[m], o[m], less[m], total[m], p[m], block == 0);
+                uint32_t p[KEYS / 16][4];
+                softmax(s, o, less, total, p, block == 0);
                 if constexpr (GROUPED)
-                    weigh_grouped(o[0], p[0], values + stage * STAGE);
+                    weigh_grouped(o, p, values + stage * STAGE);
                 else
                     weigh(o, p, values + stage * STAGE);
             }
-            if (!TURNED && more)
-                store_keys(keys + next * STAGE, k, cursor);
             stage = next;
         }
         if (!working)
             return;
-        if constexpr (GROUPED)
-            warpgroup_wait(o[0]);
-        if (LONG)
-            load_gates(gate, logits, gate_bias + head, step, first, length);
-        finish(o, total, gate, queries + warp * M * 16 * CHUNKS, out + (token + static_cast<size_t>(first) * shape.stride) * width + head * D,
+        if constexpr (GROUPED) {
+            warpgroup_wait(o);
+            warpgroup_barrier(group); // nobody reads queries any more, in whose place results go
+        }
+        float gate[2]; // late, since there were no registers to spare
+        load_gates(gate, qkvg + token * shape.columns + 3 * width + head, gate_bias + head, step, first, length);
+        finish(o, total, gate, queries + warp * 16 * CHUNKS, out + (token + static_cast<size_t>(first) * shape.stride) * width + head * D,
                static_cast<size_t>(shape.stride) * width, length - first);
     }
 };
@@ -430,7 +380,7 @@ template <typename T, int D, int WARPS, int M, bool LONG, bool TURNED> struct At
 // Sequences of one block of keys, whose work is mostly to wait for memory: a block takes unit after unit (a head of a sequence), and while
 // one is worked on, the next arrives in the other half of shared memory. What a thread has copied it turns itself, in place.
 template <typename T, int D, int WARPS> struct ManyShort {
-    using One = Attention<T, D, WARPS, 1, false, false>;
+    using One = Attention<T, D, WARPS>;
     static constexpr int CHUNKS = D / 8, PART = KEYS * CHUNKS, STAGE = 3 * PART, OWN = One::OWN, APART = One::APART;
     static_assert(WARPS * 16 == KEYS, "a block's queries are one block of keys");
 
@@ -446,7 +396,7 @@ template <typename T, int D, int WARPS> struct ManyShort {
     };
 
     // Sets out for a unit's queries, keys and values, and its gate logits.
-    static __device__ inline void fetch(uint4 *to, float (&gate)[1][2], const T *qkvg, const float *gate_bias, const Unit &unit,
+    static __device__ inline void fetch(uint4 *to, float (&gate)[2], const T *qkvg, const float *gate_bias, const Unit &unit,
                                         const AttentionShape &shape) {
         const int row = threadIdx.x / CHUNKS, chunk = threadIdx.x % CHUNKS, width = shape.heads * D, left = shape.length - row;
         const size_t step = static_cast<size_t>(shape.stride) * shape.columns;
@@ -473,19 +423,19 @@ template <typename T, int D, int WARPS> struct ManyShort {
         }
     }
 
-    static __device__ inline void attend(uint4 *queries, const uint4 *keys, const uint4 *values, const float (&gate)[1][2], T *out,
+    static __device__ inline void attend(uint4 *queries, const uint4 *keys, const uint4 *values, const float (&gate)[2], T *out,
                                          const Unit &unit, const AttentionShape &shape) {
         const int lane = threadIdx.x % 32, first = threadIdx.x / 32 * 16, width = shape.heads * D;
         if (first >= shape.length)
             return;
-        uint32_t q[1][D / 16][4], p[1][KEYS / 16][4];
+        uint32_t q[D / 16][4], p[KEYS / 16][4];
 #pragma unroll
         for (int d = 0; d < D / 16; d++)
-            ldmatrix(q[0][d], queries + One::at(first + (lane & 15), d * 2 + (lane >> 4)));
-        float o[1][D / 8][4] = {}, less[1][4] = {}, total[1][2] = {}, s[1][KEYS / 8][4];
+            ldmatrix(q[d], queries + One::at(first + (lane & 15), d * 2 + (lane >> 4)));
+        float o[D / 8][4] = {}, less[4] = {}, total[2] = {}, s[KEYS / 8][4];
         One::scores(s, q, keys, less);
         One::mask(s, shape.length);
-        One::softmax(s[0], o[0], less[0], total[0], p[0], true);
+        One::softmax(s, o, less, total, p, true);
         One::weigh(o, p, values);
         One::finish(o, total, gate, queries + first * CHUNKS,
                     out + (unit.token + static_cast<size_t>(first) * shape.stride) * width + unit.head * D,
@@ -498,7 +448,7 @@ template <typename T, int D, int WARPS> struct ManyShort {
         uint4 *now = shared, *later = shared + STAGE;
         int index = blockIdx.x;
         Unit unit(index, shape);
-        float gate[1][2], next_gate[1][2];
+        float gate[2], next_gate[2];
         if (index < units)
             fetch(now, gate, qkvg, gate_bias, unit, shape);
         while (index < units) {
@@ -511,8 +461,8 @@ template <typename T, int D, int WARPS> struct ManyShort {
                 fetch(later, next_gate, qkvg, gate_bias, next, shape);
             attend(now, now + PART, now + 2 * PART, gate, out, unit, shape);
             unit = next;
-            gate[0][0] = next_gate[0][0];
-            gate[0][1] = next_gate[0][1];
+            gate[0] = next_gate[0];
+            gate[1] = next_gate[1];
             uint4 *const used = now;
             now = later;
             later = used;
@@ -598,20 +548,16 @@ __device__ inline void attention_plain(const float *qkvg, const float *gate_bias
     const T *qkvg, const float *gate_bias, const float *rotary, T *out, int heads, int columns, int length, int tiles, int inner,      \
         int outer_stride, int inner_stride, int stride
 #define ATTENTION_SHAPE {heads, columns, length, tiles, inner, outer_stride, inner_stride, stride}
-#define ATTENTION_KERNEL(FUNCTION, T, D, WARPS, M, LONG, BLOCKS)                                                                       \
-    extern "C" __global__ void __launch_bounds__(WARPS * 32, BLOCKS) FUNCTION(ATTENTION_ARGUMENTS(T)) {                               \
-        Attention<T, D, WARPS, M, LONG, false>::run(qkvg, nullptr, gate_bias, rotary, out, ATTENTION_SHAPE);                           \
-    }
-#define ATTENTION_MANY_KERNEL(FUNCTION, T, D, WARPS, BLOCKS)                                                                           \
-    extern "C" __global__ void __launch_bounds__(WARPS * 32, BLOCKS) FUNCTION(ATTENTION_ARGUMENTS(T), int units) {                    \
+#define ATTENTION_SHORT_KERNEL(FUNCTION, T, D, WARPS, BLOCKS)                                                                          \
+    extern "C" __global__ void __launch_bounds__(WARPS * 32, BLOCKS) FUNCTION(ATTENTION_ARGUMENTS(T), int units) {                     \
         ManyShort<T, D, WARPS>::run(qkvg, gate_bias, rotary, out, ATTENTION_SHAPE, units);                                             \
     }
-#define ATTENTION_TURNED_KERNEL(FUNCTION, T, D, WARPS, M, BLOCKS)                                                                      \
-    extern "C" __global__ void __launch_bounds__(WARPS * 32, BLOCKS) FUNCTION(const T *turned_keys, ATTENTION_ARGUMENTS(T)) {         \
-        Attention<T, D, WARPS, M, true, true>::run(qkvg, turned_keys, gate_bias, rotary, out, ATTENTION_SHAPE);                        \
+#define ATTENTION_LONG_KERNEL(FUNCTION, T, D, WARPS, BLOCKS, GROUPED)                                                                  \
+    extern "C" __global__ void __launch_bounds__(WARPS * 32, BLOCKS) FUNCTION(const T *turned_keys, ATTENTION_ARGUMENTS(T)) {          \
+        Attention<T, D, WARPS, GROUPED>::run(qkvg, turned_keys, gate_bias, rotary, out, ATTENTION_SHAPE);                              \
     }
 #define TURN_KEYS_KERNEL(FUNCTION, T, D)                                                                                               \
-    extern "C" __global__ void __launch_bounds__(THREADS)                                                                             \
+    extern "C" __global__ void __launch_bounds__(THREADS)                                                                              \
         FUNCTION(const T *qkvg, const float *rotary, T *out, unsigned chunks, int heads, int columns, int length, int inner,           \
                  int outer_stride, int inner_stride, int stride) {                                                                     \
         turn_keys<T, D>(qkvg, rotary, out, chunks, {heads, columns, length, 0, inner, outer_stride, inner_stride, stride});            \

@@ -10,7 +10,10 @@ use candle_core::{
     cuda_backend::{
         CudaStorageSlice, WrapErr,
         cudarc::{
-            driver::{CudaContext, CudaFunction, CudaModule, DevicePtr, LaunchConfig, PushKernelArg},
+            driver::{
+                CudaContext, CudaFunction, CudaModule, DevicePtr, LaunchConfig, PushKernelArg,
+                sys::CUfunction_attribute_enum,
+            },
             nvrtc::Ptx,
         },
     },
@@ -22,6 +25,9 @@ const IMAGE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/kernels.fatbin"))
 
 /// Bytes that a thread loads at once, where data has to begin.
 const PACK_BYTES: usize = 16;
+
+/// Shared memory that a kernel may have without asking for more.
+pub(super) const SHARED_UNASKED: usize = 48 << 10;
 
 /// The kernels as one context has them.
 struct Loaded {
@@ -197,6 +203,10 @@ impl Launch {
         };
         if blocks == 0 {
             return Ok(());
+        }
+        if shared_bytes > SHARED_UNASKED {
+            let attribute = CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+            self.function.set_attribute(attribute, shared_bytes as i32).w()?;
         }
         let stream = self.device.cuda_stream();
         let mut builder = stream.launch_builder(&self.function);

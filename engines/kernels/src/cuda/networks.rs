@@ -24,6 +24,10 @@ const KEYS: usize = 64;
 const LONG_QUERIES: usize = 128;
 const LONG_THREADS: u32 = 256;
 const LONG_STAGES: usize = 2;
+/// Whether GPUs that have warpgroups multiply by them in long sequences, and their blocks of keys. Not until it has been seen right there.
+const GROUPED: bool = false;
+const GROUPED_CAPABILITY: (i32, i32) = (9, 0);
+const GROUPED_STAGES: usize = 3;
 /// Sequences of one block of keys: threads of a block, and how many blocks a multiprocessor has at once.
 const SHORT_THREADS: u32 = 128;
 const SHORT_BLOCKS: usize = 3;
@@ -263,9 +267,16 @@ impl AttentionCall<'_> {
         // SAFETY: arguments as in attention.cuh, checked as said above; keys have a row a token, of which those of sequences are written.
         unsafe { turn.run(blocks(packs), THREADS as u32, 0)? };
         let tiles = sequences.length.div_ceil(LONG_QUERIES);
-        let launch = self.kernel("attention_long")?.result(&keys, self.values)?;
+        let grouped =
+            GROUPED && self.qkvg.device().cuda_stream().context().compute_capability().w()? == GROUPED_CAPABILITY;
+        let (name, stages) = if grouped {
+            ("attention_grouped", GROUPED_STAGES)
+        } else {
+            ("attention_long", LONG_STAGES)
+        };
+        let launch = self.kernel(name)?.result(&keys, self.values)?;
         let launch = self.arguments(launch, tiles)?;
-        let shared = (LONG_QUERIES + 2 * LONG_STAGES * KEYS) * HEAD_DIM * self.qkvg.dtype().size_in_bytes();
+        let shared = (LONG_QUERIES + 2 * stages * KEYS) * HEAD_DIM * self.qkvg.dtype().size_in_bytes();
         // SAFETY: as above; no row of keys is read that was not written. They are freed on the same stream, behind this kernel.
         unsafe { launch.run(tiles * self.units(), LONG_THREADS, shared) }
     }

@@ -2,7 +2,7 @@
 
 use candle_core::{CudaStorage, DType, Layout, Result, Shape, backend::BackendStorage, bail};
 
-use super::launch::{Launch, suffix, uninitialised};
+use super::launch::{Launch, SHARED_UNASKED, suffix, uninitialised};
 use crate::{
     bands::{ApplyMasks, BandFeatures, BandLayout, Tables},
     fourier::{Frames, Spectra},
@@ -11,8 +11,6 @@ use crate::{
 
 /// Threads of a block, as in common.cuh.
 const THREADS: usize = 256;
-/// Shared memory that any kernel may have without asking for more.
-const SHARED_BYTES: usize = 48 << 10;
 
 /// Lengths that kernels transform: powers of two in these bounds.
 const SHORTEST_FRAME: usize = 8;
@@ -94,9 +92,9 @@ pub(crate) fn band_features(
     let (bands, rows) = (&op.layout, batch * frames);
     let tables = tables(BandFeatures::NAME, bands)?;
     let shared = bands.bins() * bands.channels() * 2 * size_of::<f32>();
-    if shared > SHARED_BYTES {
+    if shared > SHARED_UNASKED {
         bail!(
-            "{}: a frame of {shared} bytes does not fit in shared memory ({SHARED_BYTES})",
+            "{}: a frame of {shared} bytes does not fit in shared memory ({SHARED_UNASKED})",
             BandFeatures::NAME
         )
     }
