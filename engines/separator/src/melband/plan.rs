@@ -8,7 +8,7 @@ use super::config::MelbandConfig;
 const BLOCK: usize = 1 << 14;
 
 /// The pieces of one track at the network's rate. Fixed when a rip begins.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Plan {
     /// Samples of the track.
     length: usize,
@@ -16,20 +16,23 @@ pub(crate) struct Plan {
     border: usize,
     chunk: usize,
     step: usize,
-    fade: usize,
+    /// How much each sample of the first, of a later and of the last piece counts.
+    windows: [Vec<f32>; 3],
 }
 
 impl Plan {
     pub(crate) fn new(config: &MelbandConfig, length: usize) -> Self {
         let step = config.chunk / 2;
-        let border = config.chunk - step;
+        // A short track is not reflected.
+        let border = if length > 2 * step { step } else { 0 };
+        let alone = length + 2 * border <= step;
         Self {
             length,
-            // A short track is not reflected.
-            border: if length > 2 * border { border } else { 0 },
+            border,
             chunk: config.chunk,
             step,
-            fade: config.chunk / 10,
+            windows: [(false, !alone), (true, true), (true, false)]
+                .map(|(fades_in, fades_out)| window(config.chunk, fades_in, fades_out)),
         }
     }
 
@@ -81,18 +84,14 @@ impl Plan {
         }
     }
 
-    /// How much sample `index` of a piece counts where pieces overlap: it fades in and out linearly, but for the track's ends.
-    fn weight(&self, piece: usize, index: usize) -> f32 {
-        let fades = |place: usize| place as f32 / (self.fade - 1) as f32;
-        let from_end = self.chunk - 1 - index;
-        let mut weight = 1.0;
-        if index < self.fade && piece > 0 {
-            weight *= fades(index);
+    /// How much each sample of a piece counts where pieces overlap.
+    fn window(&self, piece: usize) -> &[f32] {
+        let [first, later, last] = &self.windows;
+        match piece {
+            0 => first,
+            _ if piece + 1 == self.pieces() => last,
+            _ => later,
         }
-        if from_end < self.fade && piece + 1 < self.pieces() {
-            weight *= fades(from_end);
-        }
-        weight
     }
 
     /// Adds a channel of what the network made of a piece to the sum over all pieces, which is as long as the track.
@@ -106,37 +105,52 @@ impl Plan {
             return;
         }
         let sum = &mut sum[start + first - self.border..start + end - self.border];
-        let blocks = sum.par_chunks_mut(BLOCK).zip(out[first..end].par_chunks(BLOCK));
-        blocks.enumerate().for_each(|(block, (sum, out))| {
-            let first = first + block * BLOCK;
-            for (index, (sum, out)) in sum.iter_mut().zip(out).enumerate() {
-                *sum += out * self.weight(piece, first + index);
-            }
-        });
+        let (out, window) = (&out[first..end], &self.window(piece)[first..end]);
+        (
+            sum.par_chunks_mut(BLOCK),
+            out.par_chunks(BLOCK),
+            window.par_chunks(BLOCK),
+        )
+            .into_par_iter()
+            .for_each(|(sum, out, window)| {
+                for ((sum, out), weight) in sum.iter_mut().zip(out).zip(window) {
+                    *sum += out * weight;
+                }
+            });
     }
 
     /// Turns the sum over all pieces into their average.
     pub(crate) fn divide(&self, sum: &mut [f32]) {
-        sum.par_chunks_mut(BLOCK).enumerate().for_each(|(block, sum)| {
-            for (index, sum) in sum.iter_mut().enumerate() {
-                *sum /= self.divisor(block * BLOCK + index);
+        // A track's first sample is the first of a step, reflected or not. In each step two pieces overlap, but for the first of all.
+        sum.par_chunks_mut(self.step).enumerate().for_each(|(index, sum)| {
+            let piece = index + self.border / self.step;
+            let starting = &self.window(piece)[..self.step];
+            match piece.checked_sub(1).map(|before| &self.window(before)[self.step..]) {
+                None => sum.iter_mut().zip(starting).for_each(|(sum, weight)| *sum /= weight),
+                Some(ending) => {
+                    for ((sum, starting), ending) in sum.iter_mut().zip(starting).zip(ending) {
+                        *sum /= starting + ending;
+                    }
+                }
             }
         });
     }
+}
 
-    /// The sum of all weights at sample `sample` of the track, by which the sum over all pieces is divided.
-    fn divisor(&self, sample: usize) -> f32 {
-        let place = sample + self.border;
-        let last = place / self.step;
-        let mut divisor = 0.0;
-        for piece in last.saturating_sub(1)..=last {
-            let index = place - piece * self.step;
-            if index < self.covered(piece) {
-                divisor += self.weight(piece, index);
-            }
+/// A piece's weights: linear fades where it overlaps with another, but not at the track's ends.
+fn window(chunk: usize, fades_in: bool, fades_out: bool) -> Vec<f32> {
+    let fade = chunk / 10;
+    let mut window = vec![1.0; chunk];
+    for place in 0..fade {
+        let weight = place as f32 / (fade - 1) as f32;
+        if fades_in {
+            window[place] = weight;
         }
-        divisor
+        if fades_out {
+            window[chunk - 1 - place] = weight;
+        }
     }
+    window
 }
 
 #[cfg(test)]

@@ -53,12 +53,15 @@ impl Resampler {
             .par_chunks_mut(self.to * PERIODS * channels)
             .enumerate()
             .for_each_init(Vec::new, |stretch, (block, output)| {
+                let first = block * self.to * PERIODS;
+                let wanted = (output.len() / channels).min(made.saturating_sub(first));
                 for channel in 0..channels {
-                    let first = block * self.to * PERIODS;
-                    let wanted = (output.len() / channels).min(made.saturating_sub(first));
                     self.read_under(input, channel, block, stretch);
-                    for (n, frame) in output.chunks_exact_mut(channels).take(wanted).enumerate() {
-                        frame[channel] = self.sample(stretch, n);
+                    let frames = output[..wanted * channels].chunks_exact_mut(channels);
+                    let filters = (0..PERIODS).flat_map(|period| self.phases.iter().map(move |phase| (period, phase)));
+                    for (frame, (period, (offset, filter))) in frames.zip(filters) {
+                        let start = (period * self.from + TAPS).wrapping_add_signed(*offset);
+                        frame[channel] = filtered(&stretch[start..start + TAPS], filter);
                     }
                 }
             });
@@ -94,20 +97,17 @@ impl Resampler {
             );
         }
     }
+}
 
-    /// Sample `n` of a block.
-    fn sample(&self, stretch: &[f32], n: usize) -> f32 {
-        let (offset, filter) = &self.phases[n % self.to];
-        let first = (n / self.to * self.from) as isize + TAPS as isize + offset;
-        let samples = &stretch[first as usize..][..TAPS];
-        let mut lanes = [0.0; 4];
-        for (samples, filter) in samples.chunks_exact(4).zip(filter.chunks_exact(4)) {
-            for ((lane, sample), weight) in lanes.iter_mut().zip(samples).zip(filter) {
-                *lane += sample * weight;
-            }
+/// The sum of samples times their weights.
+fn filtered(samples: &[f32], filter: &[f32; TAPS]) -> f32 {
+    let mut lanes = [0.0; 4];
+    for (samples, filter) in samples.as_chunks::<4>().0.iter().zip(filter.as_chunks::<4>().0) {
+        for ((lane, sample), weight) in lanes.iter_mut().zip(samples).zip(filter) {
+            *lane += sample * weight;
         }
-        (lanes[0] + lanes[1]) + (lanes[2] + lanes[3])
     }
+    (lanes[0] + lanes[1]) + (lanes[2] + lanes[3])
 }
 
 /// The filter of one sample of a period, and where it begins.
