@@ -48,7 +48,7 @@ enum Failed {
 /// The work that a task does on the device.
 pub(crate) fn work_of(task: Task) -> Option<Work> {
     match task {
-        Task::Encode { .. } => Some(Work::EncodeSource),
+        Task::Encode { .. } | Task::EncodeStems { .. } => Some(Work::EncodeSource),
         Task::Rip { .. } => Some(Work::Rip),
         Task::OpenStream { .. } | Task::SwapSource { .. } => Some(Work::OpenStream),
         Task::EncodePrompt { .. } => Some(Work::EncodePrompt),

@@ -112,10 +112,10 @@ lines! {
          BAD_INPUT::uploaders_that_vanish_at_every_step_leave_no_trace_and_the_session_plays_on];
     30 "the separator fails to load, runs out of memory, yields NaN, hangs, or outlives the session"
         [AllocationFails ComputeOutOfMemory StemsFail JobHangs CancelMissed]
-        [SeparatorNotLoaded RipOutOfMemory RipFails RipHangs RipOutlivesSession]
+        [SeparatorNotLoaded RipOutOfMemory RipFails RipHangs StemsEncodeFails RipOutlivesSession]
         ["engines/separator/tests/tracks.rs"::a_network_that_gives_nan_is_caught_wherever_it_begins,
          POD::a_separator_that_panics_fails_its_track_and_nothing_else];
-    31 "a wipe races a rip and the file is written again" [Vanishes JobSlow] [WipeInMidRip WipeWhileStemsSaved]
+    31 "a wipe races a rip and the file is written again" [Vanishes JobSlow] [WipeInMidRip WipeWhileStemsEncoded WipeWhileStemsSaved]
         [OWNERSHIP::a_wipe_in_mid_rip_leaves_nothing_on_disk, "src/library/tests/wipe_is_final.rs"::in_the_middle_of_saving_stems];
     32 "crash between any two persist steps; torn and empty files" [PowerLoss Killed]
         [CrashInSave CrashInStemsSave CrashInWipe TornFileAtBoot AckedSurvivesCrash OwedAtBoot]

@@ -71,6 +71,8 @@ marks! {
     PreemptionInMidRip "preemption during a rip";
     RipGivesWay "a rip gives way";
     RipRunsToItsEnd "a rip that gave way three times runs to its end";
+    RipOwedItsTurn "a rip overtaken as often as may be is let by";
+    StemsEncodeGivesWay "the encoding of stems gives way";
     // Jobs and disk.
     SwapWaitsForStems "a swap waits on stems";
     UploadDuringCreation "upload during creation";
@@ -81,8 +83,10 @@ marks! {
     RipOutOfMemory "a rip out of memory";
     RipFails "a rip fails";
     RipHangs "a rip hangs past its deadline";
+    StemsEncodeFails "stems are written though they could not be encoded";
     RipOutlivesSession "a rip ends after its owner's session";
     WipeInMidRip "wipe in mid-rip";
+    WipeWhileStemsEncoded "wipe while stems are being encoded";
     WipeWhileStemsSaved "wipe while stems are being written";
     CrashInSave "crash in the middle of a save";
     CrashInStemsSave "crash in the middle of saving stems";

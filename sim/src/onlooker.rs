@@ -255,6 +255,8 @@ impl Onlooker {
             (Task::Rip { .. }, Outcome::Yielded { .. }) => marks.hit(Mark::RipGivesWay),
             (Task::Rip { .. }, Outcome::Failed(Failure::OutOfMemory)) => marks.hit(Mark::RipOutOfMemory),
             (Task::Rip { .. }, Outcome::Failed(Failure::StemExtractFailed)) => marks.hit(Mark::RipFails),
+            (Task::EncodeStems { .. }, Outcome::Cancelled) => marks.hit(Mark::StemsEncodeGivesWay),
+            (Task::EncodeStems { .. }, Outcome::Failed(_)) => marks.hit(Mark::StemsEncodeFails),
             (Task::OpenStream { .. } | Task::SwapSource { .. }, Outcome::Failed(Failure::EngineNotBuilt)) => {
                 marks.hit(Mark::WrongShape);
             }
@@ -459,6 +461,9 @@ impl Onlooker {
         self.uploads_acked.retain(|other| *other != track);
         if self.rip() == Some(track) {
             marks.hit(Mark::WipeInMidRip);
+        }
+        if self.runs(|task| *task == Task::EncodeStems { track }) {
+            marks.hit(Mark::WipeWhileStemsEncoded);
         }
         if self.runs(|task| *task == Task::SaveStems { track }) {
             marks.hit(Mark::WipeWhileStemsSaved);

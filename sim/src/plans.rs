@@ -30,6 +30,7 @@ pub(crate) fn plan(chance: &mut Chance) -> Plan {
             rip,
         ],
         budget_bytes: chance.between(40, 90),
+        keeps_stems: chance.permille(600),
         policy: match chance.between(0, 4) {
             0 => Policy::Never,
             1 => Policy::Auto {
@@ -45,6 +46,7 @@ pub(crate) fn plan(chance: &mut Chance) -> Plan {
         limits: Limits {
             handshakes: if chance.permille(300) { 3 } else { 8 },
             tracks: 6,
+            overtakes: if chance.permille(500) { 1 } else { 4 },
             ..Limits::default()
         },
         times: Times::default(),

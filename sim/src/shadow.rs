@@ -135,6 +135,7 @@ impl Shadow {
         let track = match task {
             Task::Encode { track, .. }
             | Task::Rip { track }
+            | Task::EncodeStems { track }
             | Task::OpenStream { track, .. }
             | Task::SwapSource { track, .. }
             | Task::Save { track }

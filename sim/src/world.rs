@@ -399,6 +399,9 @@ impl World {
         if let Some(end) = self.ended.take() {
             return self.restart(end);
         }
+        if self.director.owes_rip_a_turn() {
+            self.marks.hit(Mark::RipOwedItsTurn);
+        }
         self.owing.after(&self.director).map_err(Violation::Safety)?;
         self.account()
     }

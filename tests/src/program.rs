@@ -163,6 +163,33 @@ impl Program {
         Ok(ureq::get(self.url(path)).call()?.body_mut().read_json()?)
     }
 
+    /// The sum of what `/metrics` says in all lines that contain these words.
+    ///
+    /// # Errors
+    /// If the route does not answer.
+    pub fn metric(&self, words: &[&str]) -> anyhow::Result<f64> {
+        let metrics = ureq::get(self.url("/metrics")).call()?.body_mut().read_to_string()?;
+        let lines = metrics.lines().filter(|line| !line.starts_with('#'));
+        let lines = lines.filter(|line| words.iter().all(|word| line.contains(word)));
+        let values = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+        Ok(values.sum())
+    }
+
+    /// The manifest of an upload of that name, as it is on disk.
+    ///
+    /// # Errors
+    /// If no folder has it.
+    pub fn manifest(&self, name: &str) -> anyhow::Result<(PathBuf, serde_json::Value)> {
+        for folder in std::fs::read_dir(self.data().join("tracks"))? {
+            let folder = folder?.path();
+            let manifest: serde_json::Value = serde_json::from_slice(&std::fs::read(folder.join("track.json"))?)?;
+            if manifest["name"] == name {
+                return Ok((folder, manifest));
+            }
+        }
+        bail!("no folder has {name}")
+    }
+
     /// Largest resident memory so far, in megabytes.
     #[must_use]
     pub fn peak_rss_mb(&self) -> f64 {

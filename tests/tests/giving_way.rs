@@ -6,29 +6,19 @@
     reason = "a test stops where something is not as it must be"
 )]
 
-use std::{fs, path::PathBuf};
+use std::fs;
 
 use greenroom_tests::{Client, GENERATORS, Program, song, upload, weights_are_there};
 use greenroom_wire::{ServerMessage, StemState};
-use serde_json::{Value, json};
+use serde_json::json;
 
 const TRACK: &str = "track.wav";
 const SECONDS: f32 = 30.0;
 
 /// Turns of rips that ended because somebody else was to have the device.
 fn gave_way(program: &Program) -> u32 {
-    let metrics = ureq::get(program.url("/metrics"))
-        .call()
-        .unwrap()
-        .body_mut()
-        .read_to_string()
-        .unwrap();
-    let turns = metrics
-        .lines()
-        .filter(|line| line.contains("jobs_ended_total") && line.contains(r#"task="rip""#) && line.contains("yielded"));
-    turns
-        .map(|line| line.rsplit(' ').next().unwrap().parse::<u32>().unwrap())
-        .sum()
+    let turns = program.metric(&["jobs_ended_total", r#"task="rip""#, "yielded"]);
+    turns.unwrap() as u32
 }
 
 /// Interactive work in mid-rip: another source, sent along, that plays at once.
@@ -39,17 +29,6 @@ async fn swap(session: &mut Client) {
         .unwrap();
     session.audio(2, &song(2.0)).await.unwrap();
     session.ready().await.unwrap();
-}
-
-/// The folder of the track, by its manifest.
-fn folder(program: &Program) -> PathBuf {
-    let folders = fs::read_dir(program.data().join("tracks")).unwrap();
-    let mut folders = folders.map(|entry| entry.unwrap().path());
-    let is_it = |folder: &PathBuf| {
-        let manifest: Value = serde_json::from_slice(&fs::read(folder.join("track.json")).unwrap()).unwrap();
-        manifest["name"] == TRACK
-    };
-    folders.find(is_it).unwrap()
 }
 
 /// The stems' files after a rip that was asked so often to give way; and how often it did.
@@ -68,8 +47,7 @@ async fn stems_after(options: &[&str], asked: u32) -> ([Vec<u8>; 2], u32) {
     upload(program.address(), TRACK, &song(SECONDS)).await.unwrap().unwrap();
     let are_its_stems = |message: &ServerMessage| matches!(message, ServerMessage::StemAssets { fixture_name, .. } if fixture_name == TRACK);
     let is_being_ripped = |message: &ServerMessage| matches!(message, ServerMessage::StemProgress { fixture_name, state: StemState::Ripping, .. } if fixture_name == TRACK);
-    // Not every swap finds the rip at work: it may just have ended a turn. But none comes before its next turn has begun, since whoever
-    // asks without a pause keeps the device for good.
+    // Not every swap finds the rip at work: it may just have ended a turn.
     while gave_way(&program) - before < asked {
         assert!(!session.texts.iter().any(are_its_stems), "the rip was over too soon");
         session.message("the rip at work", is_being_ripped).await.unwrap();
@@ -77,7 +55,7 @@ async fn stems_after(options: &[&str], asked: u32) -> ([Vec<u8>; 2], u32) {
     }
     session.message("the stems", are_its_stems).await.unwrap();
     let gave_way = gave_way(&program) - before;
-    let stems = folder(&program).join("stems");
+    let stems = program.manifest(TRACK).unwrap().0.join("stems");
     let files = ["vocals.wav", "instruments.wav"].map(|name| fs::read(stems.join(name)).unwrap());
     assert_eq!(program.errors(), Vec::<String>::new());
     (files, gave_way)

@@ -7,9 +7,11 @@ mod estimate;
 mod player;
 mod playhead;
 mod slice;
+mod walk;
 
 pub use player::{Action, Player, PlayerSettings};
 pub use slice::{FADE_FRAMES_MAX, SLICE_FRAMES, Slice, Window};
+pub use walk::Walk;
 
 use std::{any::Any, sync::Arc};
 
@@ -88,11 +90,15 @@ pub trait LiveStream: Send {
 
     /// One step of generation (a DiT forward; for `spectral`, a share of the resynthesis). Needs the groups of [`Work::Tick`].
     ///
+    /// `target_frame` is where the next slice begins. In walk mode its part of the source is what is generated from now on: entering another
+    /// part drops whatever was in flight for the last.
+    ///
     /// # Errors
     /// See [`GenerateError`].
-    fn tick(&mut self, playhead_frame: u64, cancel: &CancelFlag) -> Result<Tick, GenerateError>;
+    fn tick(&mut self, target_frame: u64, cancel: &CancelFlag) -> Result<Tick, GenerateError>;
 
-    /// Decodes `frames` frames from `start_frame` (both per channel, wrapping at the end of the source): interleaved, source channels.
+    /// Decodes `frames` frames from `start_frame` (both per channel, wrapping at the end of the source): interleaved, source channels. In walk
+    /// mode they lie within the part that was last ticked for, and nothing wraps.
     /// Needs the groups of [`Work::Decode`].
     ///
     /// # Errors
@@ -126,6 +132,8 @@ pub struct Description {
     pub seconds_max: u32,
     /// Depth range is `1..=depth_max`.
     pub depth_max: u32,
+    /// Whether what is kept of a source is worth writing beside it (its sidecar is not empty): then stems are encoded before they are written.
+    pub keeps_sources: bool,
     /// Whether timbre and structure sources, and LoRAs, can be had.
     pub takes_references: bool,
 }
@@ -169,6 +177,8 @@ pub struct StreamSettings {
     pub steps: u32,
     /// Opened with `sde`.
     pub sde: bool,
+    /// Walk mode, where it was asked for.
+    pub walk: Option<Walk>,
 }
 
 /// What one tick did.

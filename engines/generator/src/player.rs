@@ -4,8 +4,11 @@
 //! the lead is what making and sending a slice takes, plus a reserve, so that no slice is late and a turned knob is heard soon.
 //! Slices overlap by both their fades: the fade-in of one falls on the full sound of the one before, so that nothing stale shines
 //! through where they meet.
+//!
+//! In walk mode only a part of the source is generated at a time. A slice never leaves the part that it was generated for, and the first of
+//! another part waits for a generation of that part.
 
-use std::time::Duration;
+use std::{ops::Range, time::Duration};
 
 use greenroom_audio::{POOL_FRAMES, SAMPLE_RATE};
 
@@ -13,6 +16,7 @@ use crate::{
     estimate::Estimate,
     playhead::{Lap, Playhead},
     slice::{SLICE_FRAMES, Slice, fade_frames},
+    walk::Walk,
 };
 
 /// What a position report may be old, and a thread be late: 40 ms.
@@ -29,6 +33,8 @@ pub struct PlayerSettings {
     pub cut_in_interval: Duration,
     /// Without an input for this long, ticks stop; decoding goes on for one lap of the buffer.
     pub idle_after: Duration,
+    /// Walk mode, where a session asked for it.
+    pub walk: Option<Walk>,
 }
 
 impl Default for PlayerSettings {
@@ -38,6 +44,7 @@ impl Default for PlayerSettings {
             lead_max: Duration::from_millis(300),
             cut_in_interval: Duration::from_millis(150),
             idle_after: Duration::from_secs(20),
+            walk: None,
         }
     }
 }
@@ -71,6 +78,9 @@ pub struct Player {
     /// Time spent on the generation under way.
     generation_spent: Duration,
     generations: Generations,
+    /// The part of the source that they are of; none where all of it is generated.
+    part: Option<Range<u64>>,
+    target: u64,
     /// Whether an input is not in any slice yet.
     changed: bool,
     sliced_at: Option<Duration>,
@@ -112,6 +122,8 @@ impl Player {
             transmit: Estimate::guess(Duration::from_millis(20)),
             generation_spent: Duration::ZERO,
             generations: Generations::None,
+            part: settings.walk.and_then(|walk| walk.part(0, source_frames)),
+            target: 0,
             changed: true,
             sliced_at: None,
             input_at: now,
@@ -206,6 +218,12 @@ impl Player {
         self.sliced_at = None;
     }
 
+    /// Where the next slice begins, as it was when [`Player::next`] was last asked: what ticks are for.
+    #[must_use]
+    pub fn target_frame(&self) -> u64 {
+        self.target
+    }
+
     /// The frame now being heard, as far as is known.
     #[must_use]
     pub fn playhead_frame(&self) -> u64 {
@@ -226,6 +244,7 @@ impl Player {
             return Action::Rest;
         }
         let lead = self.lead_frames();
+        self.enter_part(self.place(self.turn_at(lead)));
         let in_turn_s = (self.frontier - lead) / f64::from(SAMPLE_RATE);
         let wants_tick = match self.generations {
             Generations::None => true,
@@ -238,7 +257,7 @@ impl Player {
             }
             return self.slice_in_turn(now, lead);
         }
-        let cut_in_s = self.cut_in_s(now);
+        let cut_in_s = self.cut_in_s(now, lead);
         if wants_tick {
             let tick_s = cut_in_s.min(in_turn_s) - self.generation.upper_s();
             return if tick_s <= 0.0 { Action::Tick } else { wait(now, tick_s) };
@@ -249,9 +268,10 @@ impl Player {
         wait(now, cut_in_s.min(in_turn_s))
     }
 
-    /// Seconds until an input may replace what is made but not heard; never, where there was none.
-    fn cut_in_s(&self, now: Duration) -> f64 {
-        if !self.changed {
+    /// Seconds until an input may replace what is made but not heard; never, where there was none, or where that is of the part of the source
+    /// which has been left already: going back for it would cost more than it brings.
+    fn cut_in_s(&self, now: Duration, lead: f64) -> f64 {
+        if !self.changed || self.part_at(self.place(lead)) != self.part {
             return f64::INFINITY;
         }
         let allowed_at = self
@@ -262,21 +282,63 @@ impl Player {
 
     /// The slice that goes on where the last one ended. One that missed its turn is not made late: it starts where it can be in time.
     fn slice_in_turn(&mut self, now: Duration, lead: f64) -> Action {
+        self.slice_at(now, self.turn_at(lead))
+    }
+
+    /// Where the next slice in turn starts, in frames ahead of the playhead.
+    fn turn_at(&self, lead: f64) -> f64 {
         let missed = self.frontier < self.cost_frames().min(lead);
-        self.slice_at(now, if missed { lead } else { self.frontier })
+        if missed { lead } else { self.frontier }
+    }
+
+    /// The frame that lies so far ahead of the playhead.
+    fn place(&self, ahead: f64) -> u64 {
+        self.lap.wrap(self.playhead.position() + ahead) as u64
+    }
+
+    fn part_at(&self, frame: u64) -> Option<Range<u64>> {
+        self.settings.walk.and_then(|walk| walk.part(frame, self.source_frames))
+    }
+
+    /// What has been generated is worth nothing in another part of the source.
+    fn enter_part(&mut self, frame: u64) {
+        self.target = frame;
+        let part = self.part_at(frame);
+        if part != self.part {
+            self.part = part;
+            self.generations = Generations::None;
+            self.generation_spent = Duration::ZERO;
+        }
     }
 
     fn slice_at(&mut self, now: Duration, start: f64) -> Action {
         const OVERLAP_FRAMES: usize = SAMPLE_RATE as usize / 1_000;
-        let slice = Slice::at(self.lap.wrap(self.playhead.position() + start) as u64, self.lap);
+        let place = self.place(start);
+        let slice = match &self.part {
+            None => Slice::at(place, self.lap),
+            Some(part) => Slice::within(place, self.lap, part),
+        };
         // A millisecond more of overlap than the fades, so that rounding leaves no frame between two slices.
-        let stride = slice.frames() - 2 * fade_frames(slice.frames()) - OVERLAP_FRAMES;
-        self.frontier = start + stride as f64;
+        let stride = slice
+            .frames()
+            .saturating_sub(2 * fade_frames(slice.frames()) + OVERLAP_FRAMES);
+        // Nothing is left of the part after a slice that ends with it: the next is the first of the next part.
+        let next = self
+            .border_after(place)
+            .filter(|border| slice.frames() as u64 >= *border);
+        self.frontier = start + next.map_or(stride as f64, |border| border as f64);
         // An older generation does not know of the input yet.
         self.changed &= self.generations != Generations::New;
         self.generations = Generations::Old;
         self.sliced_at = Some(now);
         Action::Decode(slice)
+    }
+
+    /// Frames from a place on until the sound is of another part of the source, if it ever is.
+    fn border_after(&self, place: u64) -> Option<u64> {
+        let part = self.part.as_ref()?;
+        let goes_round = part.end >= self.lap.end && part.contains(&self.lap.start);
+        (!goes_round).then(|| part.end.min(self.lap.end) - place)
     }
 
     /// Whether another tick would leave too little time, so that an older generation must do. A turn already missed presses no more.

@@ -1,5 +1,7 @@
 //! Windows of the buffer that are made and sent together, and how they are laid into it.
 
+use std::ops::Range;
+
 use crate::playhead::Lap;
 
 /// Frames of a slice: 9 latent frames, 0.36 s.
@@ -68,6 +70,25 @@ pub struct Slice {
 }
 
 impl Slice {
+    /// The slice at a position of a lap that must not leave a part of the source, which the position lies in. Where it comes to the part's
+    /// end, or to the lap's and its start lies in another, it ends there.
+    pub(crate) fn within(position: u64, lap: Lap, part: &Range<u64>) -> Self {
+        let slice = Self::at(position, lap);
+        let inside = |window: &Window| window.start >= part.start && window.start + window.frames as u64 <= part.end;
+        if slice.windows.iter().all(inside) {
+            return slice;
+        }
+        let frames = (lap.end.min(part.end) - position).min(slice.frames() as u64) as usize;
+        let fade = fade_frames(frames);
+        let window = Window {
+            start: position,
+            frames,
+            fade_in: fade,
+            fade_out: fade,
+        };
+        Self { windows: vec![window] }
+    }
+
     /// The slice at a position of a lap, as long as the lap allows.
     pub(crate) fn at(position: u64, lap: Lap) -> Self {
         let frames = SLICE_FRAMES.min(lap.frames() as usize);

@@ -4,7 +4,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use greenroom_generator::{Action, Player, PlayerSettings, SLICE_FRAMES, Slice};
+use greenroom_generator::{Action, Player, PlayerSettings, SLICE_FRAMES, Slice, Walk};
 use proptest::prelude::*;
 
 /// Between two reports of the client's position.
@@ -61,6 +61,9 @@ struct Simulation {
     deliveries: VecDeque<Delivery>,
     deeds: VecDeque<(u64, Deed)>,
     ticks_left: u32,
+    walk: Option<Walk>,
+    /// Where the last tick was for.
+    ticked_for: u64,
     /// Knobs turned and not heard yet.
     knobs: VecDeque<u64>,
     outcome: Outcome,
@@ -78,6 +81,9 @@ struct Outcome {
     ahead_max: f64,
     knob_to_ear_us: Vec<u64>,
     outside_band: u64,
+    outside_part: u64,
+    /// Times that another part was entered.
+    parts: u64,
 }
 
 impl Outcome {
@@ -104,9 +110,33 @@ impl Simulation {
             deliveries: VecDeque::new(),
             deeds: deeds.iter().copied().collect(),
             ticks_left: jitter.ticks,
+            walk: None,
+            ticked_for: 0,
             knobs: VecDeque::new(),
             outcome: Outcome::default(),
         }
+    }
+
+    fn walking(seconds: u64, part_s: f64, jitter: Jitter, seed: u64, deeds: &[(u64, Deed)]) -> Self {
+        let walk = Some(Walk::new(part_s));
+        let settings = PlayerSettings {
+            walk,
+            ..PlayerSettings::default()
+        };
+        Self {
+            player: Player::new(Duration::ZERO, seconds * 48_000, settings),
+            walk,
+            ..Self::new(seconds, jitter, seed, deeds)
+        }
+    }
+
+    /// Whether a slice leaves the part of the source that was generated last.
+    fn leaves_part(&self, slice: &Slice) -> bool {
+        let Some(part) = self.walk.and_then(|walk| walk.part(self.ticked_for, self.frames)) else {
+            return false;
+        };
+        let inside = |start: u64, frames: usize| start >= part.start && start + frames as u64 <= part.end;
+        !slice.windows.iter().all(|window| inside(window.start, window.frames))
     }
 
     fn pick(&mut self, (least, most): (u64, u64)) -> u64 {
@@ -144,6 +174,13 @@ impl Simulation {
     fn tick(&mut self) {
         let took = self.pick(self.jitter.tick);
         self.now_us += took;
+        let part = |frame| self.walk.and_then(|walk| walk.part(frame, self.frames));
+        if part(self.ticked_for) != part(self.player.target_frame()) {
+            // What was in flight for another part is worth nothing.
+            self.ticks_left = self.jitter.ticks;
+            self.outcome.parts += 1;
+        }
+        self.ticked_for = self.player.target_frame();
         self.ticks_left -= 1;
         let finished = u32::from(self.ticks_left == 0);
         if finished == 1 {
@@ -163,6 +200,7 @@ impl Simulation {
             };
             self.outcome.outside_band += u64::from(slice.windows.iter().any(leaves));
         }
+        self.outcome.outside_part += u64::from(self.leaves_part(&slice));
         let took = self.pick(self.jitter.decode);
         self.now_us += took;
         self.player.decoded(Duration::from_micros(took));
@@ -333,6 +371,44 @@ proptest! {
         prop_assert_eq!(outcome.outside_band, 0);
         // What was made before the seek and before the band lay elsewhere: each costs the lead and the way to the client.
         prop_assert!(outcome.stale_ms() < 700, "{} ms of old sound", outcome.stale_ms());
+    }
+}
+
+#[test]
+fn a_walk_generates_part_after_part_and_no_slice_leaves_its_own() {
+    // 35 s in parts of 10: the last reaches back into the third, and after it comes the first again.
+    let outcome = Simulation::walking(35, 10.0, QUICK, 11, &awake(80)).run(70);
+    assert_eq!((outcome.outside_part, outcome.late), (0, 0));
+    assert_eq!(outcome.parts, 7, "four parts, twice around, from the first on");
+    // Where parts meet both fade to what the buffer holds.
+    assert!(outcome.stale_ms() <= 7 * 55, "{} ms of old sound", outcome.stale_ms());
+}
+
+#[test]
+fn a_walk_with_a_slow_pipeline_waits_for_it_once_a_part() {
+    let slow = Jitter {
+        tick: (20_000, 30_000),
+        ticks: 8,
+        ..QUICK
+    };
+    let outcome = Simulation::walking(40, 10.0, slow, 11, &awake(80)).run(40);
+    assert_eq!((outcome.outside_part, outcome.late, outcome.parts), (0, 0, 4));
+    assert!(outcome.stale_ms() <= 4 * 600, "{} ms of old sound", outcome.stale_ms());
+}
+
+#[test]
+fn knobs_turned_where_parts_meet_are_heard_soon_and_bands_walk_too() {
+    let deeds = (10..200).map(|turn| (turn * 137_773, Deed::Knob)).collect::<Vec<_>>();
+    let mut outcome = Simulation::walking(30, 5.0, QUICK, 3, &deeds).run(30);
+    outcome.knob_to_ear_us.sort_unstable();
+    assert_eq!(outcome.knob_to_ear_us.len(), deeds.len());
+    assert!(outcome.knob_to_ear_us[deeds.len() * 95 / 100] <= 500_000);
+    assert_eq!((outcome.outside_part, outcome.late), (0, 0));
+    // Over the border of two parts, and within one.
+    for band in [(9 * 48_000, 11 * 48_000), (6 * 48_000, 8 * 48_000)] {
+        let deeds = [(1_900_000, Deed::Seek(band.0)), (2_000_000, Deed::Band(Some(band)))];
+        let outcome = Simulation::walking(30, 5.0, QUICK, 3, &deeds).run(15);
+        assert_eq!((outcome.outside_part, outcome.outside_band), (0, 0), "{band:?}");
     }
 }
 

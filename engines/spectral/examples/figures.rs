@@ -46,6 +46,7 @@ fn main() -> Result<(), GenerateError> {
             depth: 4,
             steps: 8,
             sde: false,
+            walk: None,
         },
     )?;
     for (name, denoise, feedback) in [

@@ -54,6 +54,7 @@ impl Spectral {
             checkpoint_scale: None,
             seconds_max: source::SECONDS_MAX,
             depth_max: stream::DEPTH_MAX,
+            keeps_sources: false,
             takes_references: false,
         };
         Self { description }
@@ -115,11 +116,6 @@ impl Generator for Spectral {
         settings: &StreamSettings,
     ) -> Result<Box<dyn LiveStream>, GenerateError> {
         let (attacks, prompt) = (stream::attacks_of(&source), stream::prompt_of(&conditioning));
-        Ok(Box::new(SpectralStream::new(
-            source.audio,
-            attacks,
-            prompt,
-            settings.sde,
-        )))
+        Ok(Box::new(SpectralStream::new(source.audio, attacks, prompt, settings)))
     }
 }

@@ -1,5 +1,7 @@
 //! What is kept of a source: where its attacks are.
 
+use std::ops::Range;
+
 use greenroom_audio::{POOL_FRAMES, Pcm, SAMPLE_RATE};
 use greenroom_generator::GenerateError;
 use greenroom_sync::CancelFlag;
@@ -16,6 +18,8 @@ const ATTACK_MAX: f32 = 4.0;
 /// The source's rhythm, finer than its spectra can show it.
 #[derive(Debug)]
 pub(crate) struct Attacks {
+    /// The frame of the source that they begin at.
+    start: u64,
     /// Short-time level over longer-time level, one value a block, around the loop.
     ratios: Vec<f32>,
 }
@@ -27,10 +31,19 @@ impl Attacks {
     /// `Unsuitable` if the source is not what the trait promises; `Cancelled`.
     pub(crate) fn of(audio: &Pcm, cancel: &CancelFlag) -> Result<Self, GenerateError> {
         check(audio)?;
+        Self::within(audio, 0..audio.frames() as u64, cancel)
+    }
+
+    /// Listens to a part of a source that was checked, as if there were no more of it.
+    ///
+    /// # Errors
+    /// `Unsuitable` for samples that are no numbers; `Cancelled`.
+    pub(crate) fn within(audio: &Pcm, part: Range<u64>, cancel: &CancelFlag) -> Result<Self, GenerateError> {
         let channels = usize::from(audio.channels());
         let block_samples = BLOCK * channels;
-        let mut levels = Vec::with_capacity(audio.frames() / BLOCK);
-        for (index, block) in audio.samples().chunks_exact(block_samples).enumerate() {
+        let samples = &audio.samples()[part.start as usize * channels..part.end as usize * channels];
+        let mut levels = Vec::with_capacity(samples.len() / block_samples);
+        for (index, block) in samples.chunks_exact(block_samples).enumerate() {
             if index % 1_024 == 0 && cancel.is_raised() {
                 return Err(GenerateError::Cancelled);
             }
@@ -44,6 +57,7 @@ impl Attacks {
             ));
         }
         Ok(Self {
+            start: part.start,
             ratios: ratios(&levels),
         })
     }
@@ -52,7 +66,8 @@ impl Attacks {
     pub(crate) fn at(&self, frame: u64) -> f32 {
         let count = self.ratios.len() as u64;
         // Values stand at the middle of their blocks.
-        let shifted = frame + count * BLOCK as u64 - (BLOCK / 2) as u64;
+        let around = count * BLOCK as u64;
+        let shifted = frame + 2 * around - self.start % around - (BLOCK / 2) as u64;
         let way = (shifted % BLOCK as u64) as f32 / BLOCK as f32;
         let left = (shifted / BLOCK as u64 % count) as usize;
         let right = (left + 1) % self.ratios.len();

@@ -2,11 +2,14 @@
 //!
 //! A window depends on nothing but the source, the generations' controls and its place: not on the windows asked for before it.
 //! Windows that meet therefore fit, and a replaced source leaves nothing behind.
+//!
+//! In walk mode the part of the source that is generated is a source of its own: beyond its ends there is silence, its attacks are its own,
+//! and entering another part forgets all earlier generations.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, ops::Range, sync::Arc};
 
 use greenroom_audio::{Pcm, SAMPLE_RATE};
-use greenroom_generator::{Conditioning, GenerateError, Knobs, LiveStream, PreparedSource, Tick};
+use greenroom_generator::{Conditioning, GenerateError, Knobs, LiveStream, PreparedSource, StreamSettings, Tick, Walk};
 use greenroom_sync::CancelFlag;
 use realfft::{ComplexToReal, RealFftPlanner, RealToComplex, num_complex::Complex32};
 
@@ -27,7 +30,11 @@ pub(crate) const DEPTH_MAX: u32 = 8;
 
 pub(crate) struct SpectralStream {
     audio: Arc<Pcm>,
+    /// Of the source, or of the part that is generated.
     attacks: Arc<Attacks>,
+    walk: Option<Walk>,
+    /// The part that is generated; none where the source is, and in walk mode before the first tick.
+    part: Option<Range<u64>>,
     prompt: PromptTexture,
     blend: f32,
     knobs: Knobs,
@@ -48,14 +55,21 @@ struct Transform {
 }
 
 impl SpectralStream {
-    pub(crate) fn new(audio: Arc<Pcm>, attacks: Arc<Attacks>, prompt: PromptTexture, sde: bool) -> Self {
+    pub(crate) fn new(
+        audio: Arc<Pcm>,
+        attacks: Arc<Attacks>,
+        prompt: PromptTexture,
+        settings: &StreamSettings,
+    ) -> Self {
         let mut stream = Self {
             audio,
             attacks,
+            walk: settings.walk,
+            part: None,
             prompt,
             blend: 0.0,
             knobs: Knobs::new(),
-            sde,
+            sde: settings.sde,
             history: VecDeque::new(),
             bands: Bands::new(),
             window: window(),
@@ -68,6 +82,17 @@ impl SpectralStream {
     fn generation(&self) -> Layer {
         let controls = Controls::read(&self.knobs, self.sde, self.prompt.at_blend(self.blend));
         Layer::new(controls, self.audio.seconds() as f32, &self.bands)
+    }
+
+    /// In walk mode, comes into the part of a frame.
+    fn enter(&mut self, frame: u64, cancel: &CancelFlag) -> Result<(), GenerateError> {
+        let part = self.walk.and_then(|walk| walk.part(frame, self.audio.frames() as u64));
+        if let Some(part) = part.filter(|part| self.part.as_ref() != Some(part)) {
+            self.attacks = Arc::new(Attacks::within(&self.audio, part.clone(), cancel)?);
+            self.part = Some(part);
+            self.restart();
+        }
+        Ok(())
     }
 
     /// Forgets all earlier generations.
@@ -95,8 +120,13 @@ impl SpectralStream {
     /// A stretch of one channel, from a frame that may lie before the start or beyond the end.
     fn stretch(&self, channel: usize, start: i64, frames: usize) -> Vec<f32> {
         let channels = usize::from(self.audio.channels());
-        self.places(start, frames)
-            .map(|frame| self.audio.samples()[frame as usize * channels + channel])
+        let sample = |frame: u64| self.audio.samples()[frame as usize * channels + channel];
+        let Some(part) = &self.part else {
+            return self.places(start, frames).map(sample).collect();
+        };
+        let within = |frame: i64| u64::try_from(frame).ok().filter(|frame| part.contains(frame));
+        (start..start + frames as i64)
+            .map(|frame| within(frame).map_or(0.0, sample))
             .collect()
     }
 
@@ -216,14 +246,16 @@ impl LiveStream for SpectralStream {
     fn swap_source(&mut self, source: PreparedSource, conditioning: Conditioning) {
         self.attacks = attacks_of(&source);
         self.audio = source.audio;
+        self.part = None;
         self.prompt = prompt_of(&conditioning);
         self.restart();
     }
 
-    fn tick(&mut self, _playhead_frame: u64, cancel: &CancelFlag) -> Result<Tick, GenerateError> {
+    fn tick(&mut self, target_frame: u64, cancel: &CancelFlag) -> Result<Tick, GenerateError> {
         if cancel.is_raised() {
             return Err(GenerateError::Cancelled);
         }
+        self.enter(target_frame, cancel)?;
         let generation = self.generation();
         self.history.push_front(generation);
         // A depth of 8 reaches back eight generations from the newest.

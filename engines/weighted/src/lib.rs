@@ -75,6 +75,7 @@ impl Weighted {
         let description = Description {
             name: "weighted",
             checkpoint: format!("random test weights, seed {}", config.seed),
+            keeps_sources: true,
             ..spectral.description().clone()
         };
         Ok(Self {
@@ -96,16 +97,17 @@ impl Weighted {
         self.groups.all().iter().map(|group| group.report()).collect()
     }
 
-    /// Eight bytes that tell whose vae and conditioner encoded a source.
-    fn sidecar(&self) -> Vec<u8> {
-        [self.groups.vae.fingerprint(), self.groups.conditioner.fingerprint()].concat()
+    /// Sixteen bytes that tell whose vae and conditioner encoded a source, and which.
+    fn sidecar(&self, audio: &Pcm) -> Vec<u8> {
+        let weights = [self.groups.vae.fingerprint(), self.groups.conditioner.fingerprint()];
+        [weights.concat(), fingerprint(audio).to_le_bytes().into()].concat()
     }
 
-    fn prepared(&self, inner: PreparedSource, factor: f32) -> PreparedSource {
+    fn prepared(&self, inner: PreparedSource, factor: f32, sidecar: Vec<u8>) -> PreparedSource {
         PreparedSource {
             audio: Arc::clone(&inner.audio),
             encoded: Arc::new(Encoded { inner, factor }),
-            sidecar: Arc::new(self.sidecar()),
+            sidecar: Arc::new(sidecar),
         }
     }
 }
@@ -139,17 +141,19 @@ impl Generator for Weighted {
     fn prepare_source(&self, audio: Arc<Pcm>, cancel: &CancelFlag) -> Result<PreparedSource, GenerateError> {
         let repetitions = self.groups.repetitions.encode_source;
         let factor = self.groups.vae.run(repetitions, cancel)? * self.groups.conditioner.run(repetitions, cancel)?;
-        Ok(self.prepared(self.spectral.prepare_source(audio, cancel)?, factor))
+        let sidecar = self.sidecar(&audio);
+        Ok(self.prepared(self.spectral.prepare_source(audio, cancel)?, factor, sidecar))
     }
 
     /// Needs no group: the sidecar says that these weights have encoded the source before.
     fn restore_source(&self, audio: Arc<Pcm>, sidecar: &[u8]) -> Result<PreparedSource, GenerateError> {
-        if sidecar != self.sidecar() {
+        let expected = self.sidecar(&audio);
+        if sidecar != expected {
             return Err(GenerateError::Unsuitable(
-                "its sidecar was written with other weights; prepare it anew".into(),
+                "its sidecar was written with other weights, or of other audio; prepare it anew".into(),
             ));
         }
-        Ok(self.prepared(self.spectral.restore_source(audio, &[])?, 1.0))
+        Ok(self.prepared(self.spectral.restore_source(audio, &[])?, 1.0, expected))
     }
 
     fn encode_prompt(
@@ -183,6 +187,14 @@ impl Generator for Weighted {
             tick_factor: 1.0,
         }))
     }
+}
+
+/// Tells audio apart (FNV-1a over the samples' bits).
+fn fingerprint(audio: &Pcm) -> u64 {
+    let bits = audio.samples().iter().map(|sample| u64::from(sample.to_bits()));
+    bits.fold(0xcbf2_9ce4_8422_2325, |hash, bits| {
+        (hash ^ bits).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 struct WeightedStream {
@@ -224,9 +236,9 @@ impl LiveStream for WeightedStream {
         self.inner.swap_source(source.inner.clone(), prompt.inner.clone());
     }
 
-    fn tick(&mut self, playhead_frame: u64, cancel: &CancelFlag) -> Result<Tick, GenerateError> {
+    fn tick(&mut self, target_frame: u64, cancel: &CancelFlag) -> Result<Tick, GenerateError> {
         let factor = self.groups.dit.run(self.groups.repetitions.tick, cancel)?;
-        let tick = self.inner.tick(playhead_frame, cancel)?;
+        let tick = self.inner.tick(target_frame, cancel)?;
         self.tick_factor = factor;
         Ok(tick)
     }

@@ -16,6 +16,7 @@ const SETTINGS: StreamSettings = StreamSettings {
     depth: 4,
     steps: 8,
     sde: false,
+    walk: None,
 };
 
 fn small() -> WeightedConfig {
@@ -137,6 +138,11 @@ fn a_sidecar_saves_the_encoding_and_fits_its_own_weights_only() {
     stage.park("conditioner").unwrap();
     assert!(generator.restore_source(music(), &sidecar).is_ok());
     let other = Weighted::new(&WeightedConfig { seed: 2, ..small() }, None).unwrap();
+    let silence = Arc::new(Pcm::new(SAMPLE_RATE, 2, vec![0.0; POOL_FRAMES * 4]));
+    assert!(
+        generator.restore_source(silence, &sidecar).is_err(),
+        "not of this audio"
+    );
     for (generator, sidecar) in [(&other, &sidecar[..]), (&generator, &sidecar[..7]), (&generator, &[])] {
         assert!(matches!(
             generator.restore_source(music(), sidecar),

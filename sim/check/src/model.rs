@@ -63,7 +63,7 @@ pub(super) enum Awaits {
 impl Awaits {
     fn task(task: Task) -> Self {
         match task {
-            Task::Encode { .. } | Task::Rip { .. } => Self::Work,
+            Task::Encode { .. } | Task::Rip { .. } | Task::EncodeStems { .. } => Self::Work,
             Task::OpenStream { .. }
             | Task::SwapSource { .. }
             | Task::EncodePrompt { .. }

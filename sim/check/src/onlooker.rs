@@ -148,6 +148,7 @@ impl Onlooker {
     fn starts(&mut self, plan: &Plan, before: &Before, task: Task) -> Result<(), String> {
         let (work, track) = match task {
             Task::Encode { track, .. } => (Some(Work::EncodeSource), Some(track)),
+            Task::EncodeStems { track } => (Some(Work::EncodeSource), Some(track)),
             Task::Rip { track } => (Some(Work::Rip), Some(track)),
             Task::OpenStream { track, .. } | Task::SwapSource { track, .. } => (Some(Work::OpenStream), Some(track)),
             Task::EncodePrompt { .. } => (Some(Work::EncodePrompt), None),

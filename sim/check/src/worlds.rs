@@ -74,7 +74,10 @@ impl Setting {
             Task::Restore { .. } | Task::Park { .. } if self.has(Fault::Move) => OUT_OF_MEMORY,
             Task::Save { .. } | Task::SaveStems { .. } | Task::Wipe { .. } if self.has(Fault::Disk) => DISK_FULL,
             Task::Rip { .. } | Task::Encode { .. } if self.has(Fault::Compute) => FAILS,
-            Task::OpenStream { .. } | Task::SwapSource { .. } | Task::EncodePrompt { .. }
+            Task::EncodeStems { .. }
+            | Task::OpenStream { .. }
+            | Task::SwapSource { .. }
+            | Task::EncodePrompt { .. }
                 if self.has(Fault::Compute) =>
             {
                 OUT_OF_MEMORY
@@ -227,9 +230,12 @@ fn weighted(policy: Policy, budget_bytes: u64) -> Plan {
     plan([Some(30), None, None, Some(20), Some(9)], budget_bytes, policy)
 }
 
-/// A pod with one eager group.
+/// A pod with one eager group, which also encodes stems.
 fn one_group() -> Plan {
-    plan([None, None, None, Some(20), Some(9)], 30, Policy::Always)
+    Plan {
+        keeps_stems: true,
+        ..plan([None, None, None, Some(20), Some(9)], 30, Policy::Always)
+    }
 }
 
 fn plan(weights_bytes: [Option<u64>; 5], budget_bytes: u64, policy: Policy) -> Plan {
@@ -253,9 +259,13 @@ fn plan(weights_bytes: [Option<u64>; 5], budget_bytes: u64, policy: Policy) -> P
             need(&[Group::Separator]),
         ],
         budget_bytes,
+        keeps_stems: false,
         policy,
         uploads: Uploads::Wipe,
-        limits: Limits::default(),
+        limits: Limits {
+            overtakes: 1,
+            ..Limits::default()
+        },
         times: Times::default(),
     }
 }

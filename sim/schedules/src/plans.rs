@@ -30,6 +30,7 @@ pub fn without_weights() -> Plan {
         weights_bytes: [None; 5],
         needs: [Need::default(); 5],
         budget_bytes: 0,
+        keeps_stems: false,
         policy: Policy::Always,
         uploads: Uploads::Wipe,
         limits: Limits::default(),

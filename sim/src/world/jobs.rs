@@ -256,7 +256,11 @@ impl World {
                 Thing::JobEnds(job, Outcome::Yielded { abandoned: false }),
             ),
             // The cancel may come too late: then the job's own end is what counts.
-            Task::Encode { .. } | Task::OpenStream { .. } | Task::SwapSource { .. } | Task::EncodePrompt { .. }
+            Task::Encode { .. }
+            | Task::EncodeStems { .. }
+            | Task::OpenStream { .. }
+            | Task::SwapSource { .. }
+            | Task::EncodePrompt { .. }
                 if !running.deaf =>
             {
                 self.soon(wait, Thing::JobEnds(job, Outcome::Cancelled));

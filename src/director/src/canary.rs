@@ -27,6 +27,8 @@ pub enum Bug {
     PreemptedTooEarly,
     /// Turns of the stage end before a rip has begun, however long the moves of groups take.
     TurnsEatenByMoves,
+    /// People who ask without a pause keep the device, however long a rip waits for it.
+    RipOvertakenForEver,
 }
 
 #[cfg(feature = "canary")]
@@ -39,7 +41,7 @@ mod switch {
 
     impl Bug {
         /// All of them.
-        pub const ALL: [Self; 9] = [
+        pub const ALL: [Self; 10] = [
             Self::OverlapAdmitted,
             Self::LeaseIgnored,
             Self::StaleGenerationAccepted,
@@ -49,6 +51,7 @@ mod switch {
             Self::LedgerLeak,
             Self::PreemptedTooEarly,
             Self::TurnsEatenByMoves,
+            Self::RipOvertakenForEver,
         ];
 
         /// Switches one bug on, in the whole process, or none.

@@ -116,6 +116,7 @@ impl Director {
             canon.ledger,
             &canon.gate,
             canon.turn,
+            canon.overtaken,
         )
             .hash(hasher);
         canon.jobs.hash(hasher);
@@ -175,6 +176,12 @@ impl Director {
             Gate::Closing { number, .. } => Some(number),
             _ => None,
         }
+    }
+
+    /// Whether a rip that waits has been overtaken as often as may be.
+    #[must_use]
+    pub fn owes_rip_a_turn(&self) -> bool {
+        self.is_due()
     }
 
     /// Whether the pod has asked for its own end.
@@ -296,6 +303,7 @@ impl Director {
             gate: self.gate.fork(rename),
             gate_closings: self.gate_closings,
             turn: self.turn,
+            overtaken: self.overtaken,
             jobs: self.jobs.fork(rename),
             jobs_begun: self.jobs_begun,
             alarms,

@@ -68,6 +68,8 @@ pub struct Director {
     pub(crate) gate: Gate,
     pub(crate) gate_closings: u64,
     pub(crate) turn: Turn,
+    /// Jobs of people who wait that were begun since the rip that waits last got on.
+    pub(crate) overtaken: u8,
     pub(crate) jobs: BTreeMap<JobId, Job>,
     pub(crate) jobs_begun: u64,
     pub(crate) alarms: Alarms,
@@ -97,6 +99,7 @@ impl Director {
             gate: Gate::Closed,
             gate_closings: 0,
             turn: Turn::Rip,
+            overtaken: 0,
             jobs: BTreeMap::new(),
             jobs_begun: 0,
             alarms: Alarms::default(),
@@ -214,6 +217,7 @@ impl Director {
             let stepped = self.step_seat(effects)
                 || self.step_session(effects)
                 || self.step_tracks(effects)
+                || self.step_stems_encode(effects)
                 || self.step_rips(effects)
                 || self.step_gate(effects)
                 || self.step_stage(effects);

@@ -182,6 +182,11 @@ pub enum Task {
         /// Its track.
         track: TrackId,
     },
+    /// Encode each stem as a source, on the work thread, and keep what a later swap to it needs.
+    EncodeStems {
+        /// Their track.
+        track: TrackId,
+    },
     /// Write the stems, the sidecars and the manifest. On the disk.
     SaveStems {
         /// Its track.
@@ -286,7 +291,7 @@ pub enum StemsPhase {
     Queued,
     /// Being made.
     Ripping,
-    /// Being written.
+    /// Being encoded for later swaps, and written.
     Saving,
 }
 

@@ -97,11 +97,11 @@ impl Director {
 
     /// Whether the separator should be on the device rather than the eager groups.
     pub(crate) fn wants_separator(&self) -> bool {
-        if self.next_rip().is_none() {
+        if self.next_rip().is_none() || self.stems_to_encode().is_some() {
             return false;
         }
-        let ticks = self.turn == Turn::Live && self.is_contested();
-        !self.keeps_apart() || (self.interactive_groups().is_empty() && !ticks)
+        let ticks = || self.turn == Turn::Live && self.is_contested();
+        !self.keeps_apart() || self.is_due() || (self.interactive_groups().is_empty() && !ticks())
     }
 
     /// Whether ticks and a rip want the device at the same time.
@@ -241,7 +241,9 @@ impl Director {
             return;
         }
         let play = self.live_session().map(|_| self.plan.need(Work::Play).groups);
-        let needed = self.interactive_groups().union(play.unwrap_or(Groups::NONE));
+        let kept = self.stems_need().map(|need| need.groups);
+        let needed = [play, kept].into_iter().flatten();
+        let needed = needed.fold(self.interactive_groups(), Groups::union);
         for group in Group::EAGER.into_iter().filter(|group| !needed.has(*group)) {
             // One strike stays, so that nobody restores it for the house alone.
             self.strikes[group as usize] = self.strikes[group as usize].min(1);
@@ -330,10 +332,15 @@ impl Director {
         }
     }
 
-    /// Restores what is needed first, then what plays, then the rest of the house.
+    /// What stems need that wait to be encoded.
+    fn stems_need(&self) -> Option<Need> {
+        self.awaits_stems_encode().then(|| self.plan.need(Work::EncodeSource))
+    }
+
+    /// Restores what is needed first, then what plays, then what is kept of stems, then the rest of the house.
     fn bring_eager_back(&mut self, effects: &mut Effects) -> bool {
         let play = (self.gate_is_closed() && self.live_session().is_some()).then(|| self.plan.need(Work::Play));
-        let needs: Vec<Need> = self.interactive_needs().chain(play).collect();
+        let needs: Vec<Need> = self.interactive_needs().chain(play).chain(self.stems_need()).collect();
         for need in needs {
             if self.is_met(need) {
                 continue;
@@ -485,6 +492,14 @@ impl Director {
             .filter(|_| touches(self.plan.need(Work::EncodeSource)))
         {
             self.fail_track(track, Failure::OutOfMemory, effects);
+            return true;
+        }
+        if let Some((track, _)) = self
+            .stems_to_encode()
+            .filter(|_| self.stems_need().is_some_and(touches))
+        {
+            // Nobody waits for it: a later swap encodes.
+            self.stems_encoded(track, Outcome::Failed(Failure::OutOfMemory));
             return true;
         }
         if let Some((connection, _)) = self.live_session() {

@@ -142,6 +142,9 @@ impl Director {
                 return Err(format!("two jobs on the lane {lane:?}"));
             }
         }
+        if self.overtaken > self.plan.limits.overtakes {
+            return Err(format!("a rip that waits was overtaken {} times", self.overtaken));
+        }
         for (id, job) in &self.jobs {
             if self.life != Life::Ended && !self.alarms.is_set(Alarm::Job(*id)) {
                 return Err(format!("{:?} has no deadline", job.task));

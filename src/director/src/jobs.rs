@@ -55,9 +55,11 @@ impl Fork for Task {
             Self::OpenStream { connection, track, .. } | Self::SwapSource { connection, track, .. } => {
                 (*track, *connection) = (track.fork(rename), connection.fork(rename));
             }
-            Self::Save { track } | Self::Rip { track } | Self::SaveStems { track } | Self::Wipe { track } => {
-                *track = track.fork(rename)
-            }
+            Self::Save { track }
+            | Self::Rip { track }
+            | Self::EncodeStems { track }
+            | Self::SaveStems { track }
+            | Self::Wipe { track } => *track = track.fork(rename),
             Self::EncodePrompt { connection } | Self::CloseStream { connection } => {
                 *connection = connection.fork(rename)
             }
@@ -70,7 +72,7 @@ impl Fork for Task {
 impl Task {
     pub(crate) fn lane(&self) -> Lane {
         match self {
-            Self::Encode { .. } | Self::Rip { .. } => Lane::Work,
+            Self::Encode { .. } | Self::Rip { .. } | Self::EncodeStems { .. } => Lane::Work,
             Self::OpenStream { .. }
             | Self::SwapSource { .. }
             | Self::EncodePrompt { .. }
@@ -86,6 +88,7 @@ impl Task {
             Self::Encode { track, .. }
             | Self::Save { track }
             | Self::Rip { track }
+            | Self::EncodeStems { track }
             | Self::SaveStems { track }
             | Self::Wipe { track } => Some(*track),
             // Reading a track keeps it from being removed under the reader.
@@ -119,10 +122,13 @@ impl Director {
         self.is_met(self.plan.need(work))
     }
 
-    /// Starts a job of the live lane if the lane is free and what it needs is there.
+    /// Starts a job of the live lane if the lane is free, what it needs is there, and no rip comes first.
     pub(crate) fn start_live(&mut self, task: Task, work: Work, effects: &mut Effects) -> Option<JobId> {
-        (self.is_running() && self.is_lane_free(Lane::Live) && self.may_start(work))
-            .then(|| self.start(task, Some(work), effects))
+        let may = self.is_running() && self.is_lane_free(Lane::Live) && self.may_start(work) && !self.must_let_by(work);
+        may.then(|| {
+            self.overtake(work);
+            self.start(task, Some(work), effects)
+        })
     }
 
     /// Starts a job; `work` names the groups it leases, which must be resident.
@@ -229,6 +235,7 @@ impl Director {
             Task::Encode { track, .. } => self.encoded(track, outcome, effects),
             Task::Save { track } => self.saved(track, outcome, effects),
             Task::Rip { track } => self.rip_ended(track, id, outcome, effects),
+            Task::EncodeStems { track } => self.stems_encoded(track, outcome),
             Task::SaveStems { track } => self.stems_saved(track, outcome),
             Task::Wipe { track } => self.wiped(track, outcome),
             Task::OpenStream { .. } => self.stream_opened(id, outcome, effects),

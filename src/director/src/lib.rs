@@ -64,7 +64,9 @@ pub mod typestate {
             Ask, Candidate, Cause, Chair, Creating, Draining, Leaving, Live, Prompt, Released, Seat, Session, Stream,
             Swap,
         },
-        stems::{Absent, Discarded, Failed, Queued, Ready, Rip, Ripping, Saving, Stems},
+        stems::{
+            Absent, Discarded, Encoding as EncodingStems, Failed, Queued, Ready, Rip, Ripping, Saving, Stems, Tries,
+        },
     };
 }
 

@@ -161,6 +161,8 @@ pub struct Limits {
     pub uploads: usize,
     /// Tracks that are uploads.
     pub tracks: usize,
+    /// Jobs of people who wait that may overtake a rip that wants the device: then it has a turn of at least one batch.
+    pub overtakes: u8,
 }
 
 impl Default for Limits {
@@ -170,6 +172,7 @@ impl Default for Limits {
             handshake_bytes: 256 << 20,
             uploads: 4,
             tracks: 64,
+            overtakes: 4,
         }
     }
 }
@@ -246,6 +249,9 @@ pub struct Plan {
     pub needs: [Need; 5],
     /// Device memory that residents and workspaces may fill together.
     pub budget_bytes: u64,
+    /// Whether the generator keeps something of each stem, so that a later swap to one encodes nothing: made under a lease on the groups of
+    /// [`Work::EncodeSource`] once a rip is done.
+    pub keeps_stems: bool,
     /// When eager groups make room.
     pub policy: Policy,
     /// Whether uploads are wiped.

@@ -1,6 +1,7 @@
-//! Rips: whose turn it is, when one gives way, how it ends.
+//! Rips: whose turn it is, when one gives way and when no more, how it ends, and what is encoded of its stems.
 
 use crate::{
+    canary::Bug,
     director::Director,
     effect::{Effects, Task, Urgency},
     event::Outcome,
@@ -8,7 +9,7 @@ use crate::{
     jobs::Lane,
     plan::Work,
     sessions::failure_of,
-    stems::Stems,
+    stems::{GIVEN_UP_MAX, Stems, Tries},
     track::Kind,
 };
 
@@ -67,6 +68,9 @@ impl Director {
 
     /// One step of the rips: the running one gives way, or the next one goes on.
     pub(crate) fn step_rips(&mut self, effects: &mut Effects) -> bool {
+        if self.overtaken > 0 && !self.is_kept_waiting() {
+            self.overtaken = 0;
+        }
         if let Some((job, track)) = self.running_rip() {
             if !self.must_give_way(track) {
                 return false;
@@ -90,7 +94,7 @@ impl Director {
             return false;
         }
         if !self.is_lane_free(Lane::Work)
-            || self.next_encode().is_some()
+            || (self.next_encode().is_some() && !self.is_due())
             || !self.wants_separator()
             || !self.may_start(Work::Rip)
         {
@@ -107,6 +111,89 @@ impl Director {
         true
     }
 
+    /// The track whose stems are made and are to be encoded before they are written; no other is ripped before they have been.
+    pub(crate) fn stems_to_encode(&self) -> Option<(TrackId, Tries)> {
+        if !self.plan.keeps_stems || !self.is_running() {
+            return None;
+        }
+        let mut usable = self.tracks.iter().filter(|(_, track)| track.is_usable());
+        usable.find_map(|(id, track)| track.stems.get().tries().map(|tries| (*id, tries)))
+    }
+
+    /// Whether stems wait for the groups or the thread to be encoded with.
+    pub(crate) fn awaits_stems_encode(&self) -> bool {
+        self.stems_to_encode().is_some_and(|(_, tries)| tries.job.is_none())
+    }
+
+    /// One step of what is kept of stems: its encoding gives way to that of a source, which somebody waits for, or starts.
+    pub(crate) fn step_stems_encode(&mut self, effects: &mut Effects) -> bool {
+        let Some((track, tries)) = self.stems_to_encode() else {
+            return false;
+        };
+        let gives_way = self.next_encode().is_some() && !self.must_let_by(Work::EncodeSource);
+        if let Some(job) = tries.job {
+            let told = self.jobs.get(&job).is_some_and(|job| job.cancelled.is_some());
+            if !gives_way || told || tries.given_up >= GIVEN_UP_MAX {
+                return false;
+            }
+            self.cancel(job, Urgency::Now, effects);
+            return true;
+        }
+        if gives_way || !self.is_lane_free(Lane::Work) || !self.may_start(Work::EncodeSource) {
+            return false;
+        }
+        let job = self.start(Task::EncodeStems { track }, Some(Work::EncodeSource), effects);
+        self.step_stems(track, |stems| match stems {
+            Stems::Encoding(encoding) => encoding.encode(job).into(),
+            other => other,
+        });
+        self.push_progress(track, effects);
+        true
+    }
+
+    /// Encoded or not, the stems are there: they are only encoded again where that gave way.
+    pub(crate) fn stems_encoded(&mut self, track: TrackId, outcome: Outcome) {
+        let gave_way = outcome == Outcome::Cancelled;
+        if !gave_way {
+            self.overtaken = 0;
+        }
+        self.step_stems(track, |stems| match stems {
+            Stems::Encoding(encoding) if gave_way && encoding.tries().given_up < GIVEN_UP_MAX => {
+                encoding.give_way().into()
+            }
+            Stems::Encoding(encoding) => encoding.encoded().into(),
+            other => other,
+        });
+    }
+
+    /// Counts work that is begun for somebody who waits while a rip, or what is kept of one, would need its place.
+    pub(crate) fn overtake(&mut self, work: Work) {
+        if self.is_in_the_way(work) && self.is_kept_waiting() {
+            self.overtaken = self.overtaken.saturating_add(1);
+        }
+    }
+
+    /// Whether work for somebody who waits must let a rip by first: it has been overtaken as often as may be, and is owed a batch.
+    pub(crate) fn must_let_by(&self, work: Work) -> bool {
+        self.is_due() && self.is_in_the_way(work)
+    }
+
+    /// Whether the next rip, or what is kept of the last one, is owed its turn.
+    pub(crate) fn is_due(&self) -> bool {
+        self.overtaken >= self.plan.limits.overtakes && self.is_kept_waiting() && !Bug::RipOvertakenForEver.is_active()
+    }
+
+    fn is_kept_waiting(&self) -> bool {
+        self.next_rip().is_some() || self.stems_to_encode().is_some()
+    }
+
+    /// Whether work takes the place that the next rip needs (there is one work thread, and groups may have to leave), or its stems' encoding
+    /// (which can share the groups).
+    fn is_in_the_way(&self, work: Work) -> bool {
+        let apart = || self.keeps_apart() && !self.plan.need(work).groups.is_empty();
+        work == Work::EncodeSource || (self.stems_to_encode().is_none() && apart())
+    }
+
     /// Whether the running rip of `track` must let others by: a source to encode, the generator's groups, a rip that is waited for.
     fn must_give_way(&self, track: TrackId) -> bool {
         !self.wants_separator() || self.is_somebody_waiting(track)
@@ -114,9 +201,9 @@ impl Director {
 
     /// Whether somebody who asked for something waits until the rip of `track` gives way: not just ticks for their turn.
     fn is_somebody_waiting(&self, track: TrackId) -> bool {
-        let contends = self.keeps_apart() && !self.interactive_groups().is_empty();
-        self.next_encode().is_some()
-            || contends
+        let contends = || self.keeps_apart() && !self.interactive_groups().is_empty();
+        let asked = || self.next_encode().is_some() || contends();
+        (!self.is_due() && asked())
             || self
                 .next_rip()
                 .is_some_and(|next| next != track && self.is_waited_for(next))
@@ -126,6 +213,10 @@ impl Director {
         let Some((_, track)) = self.running_rip().filter(|(running, _)| *running == job) else {
             return self.stale();
         };
+        let before = self.tracks.get(&track).and_then(|track| track.stems.get().rip());
+        if before.is_some_and(|rip| done > rip.done) {
+            self.overtaken = 0;
+        }
         self.step_stems(track, |stems| match stems {
             Stems::Ripping(ripping) => ripping.progress(done, total).into(),
             other => other,
@@ -134,13 +225,17 @@ impl Director {
     }
 
     pub(crate) fn rip_ended(&mut self, track: TrackId, job: JobId, outcome: Outcome, effects: &mut Effects) {
-        let in_memory = self
-            .tracks
-            .get(&track)
-            .is_some_and(|track| matches!(track.kind, Kind::Nameless(_)));
+        let kind = self.tracks.get(&track).map(|track| track.kind);
+        let in_memory = matches!(kind, Some(Kind::Nameless(_)));
+        // What is encoded of the stems is only worth its time where it is written beside them.
+        let keeps = self.plan.keeps_stems && kind == Some(Kind::Upload);
+        if matches!(outcome, Outcome::Done | Outcome::Failed(_)) {
+            self.overtaken = 0;
+        }
         self.step_stems(track, |stems| match (stems, outcome) {
             (Stems::Ripping(ripping), _) if ripping.rip().job != Some(job) => ripping.into(),
             (Stems::Ripping(ripping), Outcome::Done) if in_memory => ripping.ripped_in_memory().into(),
+            (Stems::Ripping(ripping), Outcome::Done) if keeps => ripping.ripped_to_keep().into(),
             (Stems::Ripping(ripping), Outcome::Done) => ripping.ripped().into(),
             (Stems::Ripping(ripping), Outcome::Yielded { abandoned }) => ripping.give_way(abandoned).into(),
             (Stems::Ripping(ripping), Outcome::Cancelled) => ripping.give_way(true).into(),

@@ -22,6 +22,20 @@ fork_fields!(Rip {
     abandoned
 });
 
+/// Tries to encode the stems of a track.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Tries {
+    /// The try under way.
+    pub(crate) job: Option<JobId>,
+    /// Tries that gave way.
+    pub(crate) given_up: u8,
+}
+
+fork_fields!(Tries { job, given_up });
+
+/// Encoding that gave way so often does not any more, and if it is stopped all the same the stems are written without.
+pub(crate) const GIVEN_UP_MAX: u8 = 3;
+
 machine! {
     /// The stems of a track.
     machine Stems {
@@ -31,6 +45,8 @@ machine! {
         Queued {}
         /// Being made, or waiting in mid-rip for the device. Out: all batches are done, or it failed.
         Ripping { rip: Rip }
+        /// Made; what the generator keeps of each is being made, or waits for the device. Out: there, or not to be had: a later swap encodes.
+        Encoding { tries: Tries }
         /// Being written. Out: on disk, or the disk failed.
         Saving { job: Option<JobId> }
         /// At hand for good.
@@ -58,9 +74,14 @@ machine! {
             Ripping { rip: Rip { job: None, abandoned, ..from.rip } }
         };
         Ripping: ripped() => Saving |_| Saving { job: None };
+        Ripping: ripped_to_keep() => Encoding |_| Encoding { tries: Tries::default() };
         Ripping: ripped_in_memory() => Ready |_| Ready {};
         Ripping: fail(why: Failure) => Failed |_| Failed { why };
         Ripping: discard() => Discarded |_| Discarded {};
+        Encoding: encode(job: JobId) => Encoding |from| Encoding { tries: Tries { job: Some(job), ..from.tries } };
+        Encoding: give_way() => Encoding |from| Encoding { tries: Tries { job: None, given_up: from.tries.given_up + 1 } };
+        Encoding: encoded() => Saving |_| Saving { job: None };
+        Encoding: discard() => Discarded |_| Discarded {};
         Saving: save(job: JobId) => Saving |_| Saving { job: Some(job) };
         Saving: saved() => Ready |_| Ready {};
         Saving: fail(why: Failure) => Failed |_| Failed { why };
@@ -82,6 +103,12 @@ impl Ripping {
     }
 }
 
+impl Encoding {
+    pub(crate) fn tries(&self) -> Tries {
+        self.tries
+    }
+}
+
 impl Stems {
     pub(crate) fn absent() -> Self {
         Absent {}.into()
@@ -95,7 +122,10 @@ impl Stems {
 
     /// Whether they are owed and not there yet.
     pub(crate) fn is_pending(&self) -> bool {
-        matches!(self, Self::Queued(_) | Self::Ripping(_) | Self::Saving(_))
+        matches!(
+            self,
+            Self::Queued(_) | Self::Ripping(_) | Self::Encoding(_) | Self::Saving(_)
+        )
     }
 
     pub(crate) fn is_ready(&self) -> bool {
@@ -116,6 +146,14 @@ impl Stems {
         }
     }
 
+    /// How often they were tried to be encoded, while they are to be.
+    pub(crate) fn tries(&self) -> Option<Tries> {
+        match self {
+            Self::Encoding(state) => Some(state.tries),
+            _ => None,
+        }
+    }
+
     /// Whether they are to be written and nobody does it yet.
     pub(crate) fn is_unsaved(&self) -> bool {
         matches!(self, Self::Saving(Saving { job: None }))
@@ -127,6 +165,7 @@ impl Stems {
             Self::Absent(state) => state.discard().into(),
             Self::Queued(state) => state.discard().into(),
             Self::Ripping(state) => state.discard().into(),
+            Self::Encoding(state) => state.discard().into(),
             Self::Saving(state) => state.discard().into(),
             other @ (Self::Ready(_) | Self::Failed(_) | Self::Discarded(_)) => other,
         }
@@ -138,7 +177,10 @@ impl Stems {
             Self::Queued(state) => state.fail(why).into(),
             Self::Ripping(state) => state.fail(why).into(),
             Self::Saving(state) => state.fail(why).into(),
-            other @ (Self::Absent(_) | Self::Ready(_) | Self::Failed(_) | Self::Discarded(_)) => other,
+            // Stems that are made are not lost for want of what would be kept of them.
+            other @ (Self::Absent(_) | Self::Encoding(_) | Self::Ready(_) | Self::Failed(_) | Self::Discarded(_)) => {
+                other
+            }
         }
     }
 }

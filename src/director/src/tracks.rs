@@ -57,7 +57,7 @@ impl Director {
             return false;
         }
         let Some(track) = self.next_encode() else { return false };
-        if !self.may_start(Work::EncodeSource) {
+        if !self.may_start(Work::EncodeSource) || self.must_let_by(Work::EncodeSource) {
             return false;
         }
         let Some(state) = self.tracks.get(&track) else {
@@ -68,6 +68,7 @@ impl Director {
             (_, Some(connection)) => (false, connection),
             (_, None) => return false,
         };
+        self.overtake(Work::EncodeSource);
         let job = self.start(
             Task::Encode {
                 track,
@@ -164,7 +165,7 @@ impl Director {
         let (done, total, phase) = match state.stems.get() {
             Stems::Queued(_) => (0, 0, StemsPhase::Queued),
             Stems::Ripping(ripping) => (ripping.rip().done, ripping.rip().total, StemsPhase::Ripping),
-            Stems::Saving(_) => (0, 0, StemsPhase::Saving),
+            Stems::Encoding(_) | Stems::Saving(_) => (0, 0, StemsPhase::Saving),
             _ => return,
         };
         effects.push(Effect::PushStemProgress {

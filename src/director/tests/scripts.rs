@@ -95,7 +95,7 @@ proptest! {
 fn scripts_walk_every_legal_cell() {
     let mut runner = TestRunner::new_with_rng(config(), TestRng::deterministic_rng(RngAlgorithm::ChaCha));
     let _before = coverage::take();
-    for number in (0..PLANS).cycle().take(20 * usize::from(PLANS)) {
+    for number in (0..PLANS).cycle().take(60 * usize::from(PLANS)) {
         let steps = scripts().new_tree(&mut runner).unwrap().current();
         script::run(number, &steps).unwrap();
     }

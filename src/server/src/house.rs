@@ -137,6 +137,7 @@ impl Engines {
             weights_bytes,
             needs: needs(&*self.generator, separator),
             budget_bytes: config.memory_budget_bytes.unwrap_or_else(|| self.device.budget_bytes()),
+            keeps_stems: self.generator.description().keeps_sources,
             policy: config.policy,
             uploads: config.uploads,
             limits: config.limits,

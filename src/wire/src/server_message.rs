@@ -49,8 +49,12 @@ pub enum ServerMessage {
         key: String,
         /// `2`, `3`, `4` or `6`.
         time_signature: String,
-        /// The source's name.
+        /// The source's name; empty for audio that the client sent without one.
         fixture_name: String,
+        /// The source, whatever it is called: what is said of its stems says the same. Only to clients that want it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        source_id: Option<String>,
     },
     /// The swap came to nothing; the session plays on.
     SwapFailed {
@@ -65,8 +69,12 @@ pub enum ServerMessage {
     },
     /// One binary f16 frame per stem follows, in this order, with nothing in between.
     StemAssets {
-        /// Whose stems.
+        /// Whose stems; empty for audio that the client sent without a name.
         fixture_name: String,
+        /// Whose stems, as `ready` or `swap_ready` said it. Only to clients that want it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        source_id: Option<String>,
         /// Hertz.
         sample_rate: u32,
         /// Samples a frame.
@@ -80,8 +88,12 @@ pub enum ServerMessage {
     },
     /// The stems are not to be had.
     StemFailed {
-        /// Whose stems.
+        /// Whose stems; empty for audio that the client sent without a name.
         fixture_name: String,
+        /// Whose stems, as `ready` or `swap_ready` said it. Only to clients that want it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        source_id: Option<String>,
         /// For a person.
         error: String,
         /// For a program.
@@ -89,8 +101,12 @@ pub enum ServerMessage {
     },
     /// How far the stems are; only to clients that want it.
     StemProgress {
-        /// Whose stems.
+        /// Whose stems; empty for audio that the client sent without a name.
         fixture_name: String,
+        /// Whose stems, as `ready` or `swap_ready` said it. Only to clients that want it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        source_id: Option<String>,
         /// Chunks done.
         done: u32,
         /// Chunks in all; 0 while unknown.
@@ -200,6 +216,10 @@ pub struct Ready {
     pub max_pipeline_depth: u32,
     /// This session.
     pub session_id: String,
+    /// What plays, whatever it is called: what is said of its stems says the same. Only to clients that want it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub source_id: Option<String>,
 }
 
 /// What an upload became.

@@ -59,6 +59,7 @@ fn a_session_starts_with_every_field_of_ready() {
         pipeline_depth: 4,
         max_pipeline_depth: 8,
         session_id: "7".into(),
+        source_id: Some("3".into()),
     };
     is(
         ServerMessage::Ready(ready),
@@ -66,6 +67,7 @@ fn a_session_starts_with_every_field_of_ready() {
             "type": "ready", "duration": 119.8, "sample_rate": 48000, "channels": 2, "lora_dir": null, "lora_catalog": [object],
             "lora_pending_enable": ["dub"], "bpm": 120, "key": "F# minor", "time_signature": "4", "checkpoint": "none",
             "checkpoint_scale": null, "pipeline_depth": 4, "max_pipeline_depth": 8, "session_id": "7",
+            "source_id": "3",
         }),
     );
 }
@@ -120,6 +122,7 @@ fn a_swap_and_its_stems() {
             key: "C major".into(),
             time_signature: "3".into(),
             fixture_name: "song.wav".into(),
+            source_id: None,
         },
         json!({"type": "swap_ready", "duration": 60.0, "sample_rate": 48000, "channels": 2, "bpm": 90, "key": "C major",
             "time_signature": "3", "fixture_name": "song.wav"}),
@@ -136,6 +139,7 @@ fn a_swap_and_its_stems() {
     is(
         ServerMessage::StemAssets {
             fixture_name: "song.wav".into(),
+            source_id: None,
             sample_rate: 48_000,
             channels: 2,
             frames: 9_600,
@@ -147,14 +151,16 @@ fn a_swap_and_its_stems() {
     is(
         ServerMessage::StemFailed {
             fixture_name: "song.wav".into(),
+            source_id: Some("3".into()),
             error: "e".into(),
             code: ErrorCode::StemExtractFailed,
         },
-        json!({"type": "stem_failed", "fixture_name": "song.wav", "error": "e", "code": "stem_extract_failed"}),
+        json!({"type": "stem_failed", "fixture_name": "song.wav", "source_id": "3", "error": "e", "code": "stem_extract_failed"}),
     );
     is(
         ServerMessage::StemProgress {
             fixture_name: "song.wav".into(),
+            source_id: None,
             done: 1,
             total: 11,
             state: StemState::Ripping,

@@ -4,7 +4,7 @@
 use std::{f32::consts::TAU, sync::Arc};
 
 use greenroom_audio::{POOL_FRAMES, Pcm, SAMPLE_RATE};
-use greenroom_generator::{Generator, KnobValue, Knobs, LiveStream, Prompt, StreamSettings};
+use greenroom_generator::{Generator, KnobValue, Knobs, LiveStream, Prompt, StreamSettings, Walk};
 use greenroom_spectral::Spectral;
 use greenroom_sync::CancelFlag;
 
@@ -46,6 +46,10 @@ pub(crate) fn knobs(list: &[(&str, f64)]) -> Knobs {
 }
 
 pub(crate) fn open(audio: &Arc<Pcm>, tags: &str) -> Box<dyn LiveStream> {
+    open_with(audio, tags, None)
+}
+
+pub(crate) fn open_with(audio: &Arc<Pcm>, tags: &str, walk: Option<Walk>) -> Box<dyn LiveStream> {
     let flag = CancelFlag::new();
     let generator = Spectral::new();
     let source = generator.prepare_source(Arc::clone(audio), &flag).unwrap();
@@ -62,6 +66,7 @@ pub(crate) fn open(audio: &Arc<Pcm>, tags: &str) -> Box<dyn LiveStream> {
                 depth: 4,
                 steps: 8,
                 sde: false,
+                walk,
             },
         )
         .unwrap()

@@ -137,7 +137,9 @@ pub(super) fn work(orders: &Mailbox<Job>, news: &Mailbox<News>, device: &Device)
     let mut ripped: BTreeSet<TrackId> = BTreeSet::new();
     while let Some(job) = next(orders) {
         let outcome = match job.task {
-            Task::Encode { .. } => cancelled_or(device.on(Work::EncodeSource, || job.cancel.is_raised())),
+            Task::Encode { .. } | Task::EncodeStems { .. } => {
+                cancelled_or(device.on(Work::EncodeSource, || job.cancel.is_raised()))
+            }
             Task::Rip { track } => {
                 let outcome = rip(&job, rips.entry(track).or_insert(0), news, device);
                 assert!(

@@ -50,7 +50,7 @@ struct Pod {
 impl House for Pod {
     fn start(&mut self, job: Job) -> Option<Outcome> {
         let lane = match job.task {
-            Task::Encode { .. } | Task::Rip { .. } => &self.work,
+            Task::Encode { .. } | Task::Rip { .. } | Task::EncodeStems { .. } => &self.work,
             Task::OpenStream { .. }
             | Task::SwapSource { .. }
             | Task::EncodePrompt { .. }
@@ -103,6 +103,7 @@ fn plan() -> Plan {
             need(&[Group::Separator]),
         ],
         budget_bytes: 65,
+        keeps_stems: true,
         times: Times {
             rip_turn: Span::milliseconds(20),
             live_turn: Span::milliseconds(20),

@@ -42,6 +42,7 @@ pub fn plan(number: u8) -> Plan {
         ],
         // The third kind has no room for everybody at once.
         budget_bytes: if kind == 2 { 45 } else { 80 },
+        keeps_stems: kind == 0 || kind == 2,
         policy: match policy {
             0 => Policy::Always,
             1 => Policy::Auto { reserve_bytes: 10 },
@@ -55,6 +56,7 @@ pub fn plan(number: u8) -> Plan {
                 handshake_bytes: 256 << 20,
                 uploads: 2,
                 tracks: 3,
+                overtakes: 1,
             },
         },
         times: Times::default(),

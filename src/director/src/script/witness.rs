@@ -431,7 +431,7 @@ impl Witness {
             self.remembered(track, &Effect::Start { job, task })?;
         }
         match task {
-            Task::Encode { .. } => self.needs_resident(Work::EncodeSource)?,
+            Task::Encode { .. } | Task::EncodeStems { .. } => self.needs_resident(Work::EncodeSource)?,
             Task::EncodePrompt { connection } => {
                 self.needs_resident(Work::EncodePrompt)?;
                 let seen = self.spoken_to(connection, &Effect::Start { job, task })?;
@@ -479,7 +479,7 @@ impl Witness {
     fn park(&mut self, group: Group) -> Verdict {
         let ticks = self.gate.is_some() && self.plan.need(Work::Play).groups.has(group);
         let used = |task: &Task| match task {
-            Task::Encode { .. } => self.plan.need(Work::EncodeSource).groups.has(group),
+            Task::Encode { .. } | Task::EncodeStems { .. } => self.plan.need(Work::EncodeSource).groups.has(group),
             Task::EncodePrompt { .. } => self.plan.need(Work::EncodePrompt).groups.has(group),
             Task::OpenStream { .. } | Task::SwapSource { .. } => self.plan.need(Work::OpenStream).groups.has(group),
             Task::Rip { .. } => self.plan.need(Work::Rip).groups.has(group),

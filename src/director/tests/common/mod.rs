@@ -25,6 +25,7 @@ pub(crate) fn weighted_plan() -> Plan {
             need(&[Group::Separator]),
         ],
         budget_bytes: 80,
+        keeps_stems: false,
         policy: Policy::Always,
         uploads: Uploads::Wipe,
         limits: Limits::default(),
@@ -42,6 +43,14 @@ pub(crate) fn spectral_plan() -> Plan {
         workspace_bytes: 1,
     };
     plan
+}
+
+/// The same, with a generator that keeps something of each stem.
+pub(crate) fn keeping_plan() -> Plan {
+    Plan {
+        keeps_stems: true,
+        ..weighted_plan()
+    }
 }
 
 /// The director, its clock, and what it asked for.
@@ -198,6 +207,7 @@ pub(crate) fn kind(task: &Task) -> &'static str {
         Task::Encode { .. } => "encode",
         Task::Save { .. } => "save",
         Task::Rip { .. } => "rip",
+        Task::EncodeStems { .. } => "encode stems",
         Task::SaveStems { .. } => "save stems",
         Task::Wipe { .. } => "wipe",
         Task::OpenStream { .. } => "open",

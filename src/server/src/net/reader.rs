@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use greenroom_audio::{Pcm, SAMPLE_RATE};
 use greenroom_director::{ConnectionId, Event, Failure, Intent, Mode, Source, TrackId};
-use greenroom_generator::{KnobValue, Prompt, StreamSettings};
+use greenroom_generator::{KnobValue, Prompt, StreamSettings, Walk};
 use greenroom_wire::{
     ClientMessage, ErrorCode, PcmFrame, PcmFrameError, ServerMessage, SessionConfig, StemSourceMode, SwapSource,
     UploadHeader, knobs,
@@ -76,10 +76,12 @@ impl Asker {
                 depth: config.depth,
                 steps: config.steps,
                 sde: config.sde,
+                walk: config.walk_window.then(|| Walk::new(config.walk_window_s)),
             },
             wants: Wants {
                 stem_progress: config.wants("stem_progress"),
                 vram: config.wants("vram"),
+                source_id: config.wants("source_id"),
             },
             prompt: Prompt {
                 tags: config.prompt,

@@ -145,6 +145,7 @@ impl Announcer {
                 pipeline_depth: session.settings.depth.clamp(1, description.depth_max),
                 max_pipeline_depth: description.depth_max,
                 session_id: self.shared.session_id(connection),
+                source_id: self.source_id(connection, track),
             }),
         );
         self.send(connection, Outgoing::Play(playback));
@@ -165,6 +166,7 @@ impl Announcer {
                 key: facts.key,
                 time_signature: facts.time_signature,
                 fixture_name: self.name(track),
+                source_id: self.source_id(connection, track),
             },
         );
         self.send(connection, Outgoing::Play(playback));
@@ -214,19 +216,19 @@ impl Announcer {
 
     /// Sends both stems; those that are no longer in memory once they are read.
     fn send_stems(&self, connection: ConnectionId, track: TrackId, source_mode: &'static str) {
-        let name = self.name(track);
+        let whose = self.whose(connection, track);
         if let Some(stems) = self.shared.tracks.stems(track) {
-            return self.send(connection, stem_assets(name, &stems, source_mode));
+            return self.send(connection, stem_assets(whose, &stems, source_mode));
         }
         let shared = Arc::clone(&self.shared);
         self.shared
             .disk
             .spawn_fifo(move || match super::job::guarded(|| shared.stems_of(track)) {
-                Ok(stems) => shared.desks.send(connection, stem_assets(name, &stems, source_mode)),
+                Ok(stems) => shared.desks.send(connection, stem_assets(whose, &stems, source_mode)),
                 Err(error) => {
                     tracing::warn!(%track, ?error, "stems could not be read back");
                     let refusal = Refusal::plain(Failure::StemExtractFailed);
-                    shared.desks.send(connection, stem_failure(name, refusal));
+                    shared.desks.send(connection, stem_failure(whose, refusal));
                 }
             });
     }
@@ -240,7 +242,7 @@ impl Announcer {
             .flatten()
             .filter(|refusal| refusal.failure == failure)
             .unwrap_or_else(|| Refusal::plain(failure));
-        self.send(connection, stem_failure(self.name(track), refusal));
+        self.send(connection, stem_failure(self.whose(connection, track), refusal));
     }
 
     fn stem_progress(&self, connection: ConnectionId, track: TrackId, (done, total): (u32, u32), phase: StemsPhase) {
@@ -252,6 +254,7 @@ impl Announcer {
             connection,
             ServerMessage::StemProgress {
                 fixture_name,
+                source_id: self.source_id(connection, track),
                 done,
                 total,
                 state,
@@ -293,6 +296,16 @@ impl Announcer {
         }
     }
 
+    /// How a client that wants it tells a source from others: names may be empty, or given twice.
+    fn source_id(&self, connection: ConnectionId, track: TrackId) -> Option<String> {
+        let wants = self.shared.desks.wants(connection).source_id;
+        wants.then(|| track.to_string())
+    }
+
+    fn whose(&self, connection: ConnectionId, track: TrackId) -> Whose {
+        (self.name(track), self.source_id(connection, track))
+    }
+
     fn name(&self, track: TrackId) -> String {
         self.shared
             .tracks
@@ -317,9 +330,13 @@ impl Announcer {
     }
 }
 
-fn stem_assets(fixture_name: String, stems: &StemPair, source_mode: &str) -> Outgoing {
+/// Name and number of a source.
+type Whose = (String, Option<String>);
+
+fn stem_assets((fixture_name, source_id): Whose, stems: &StemPair, source_mode: &str) -> Outgoing {
     let header = ServerMessage::StemAssets {
         fixture_name,
+        source_id,
         sample_rate: stems.vocals.sample_rate(),
         channels: stems.vocals.channels(),
         frames: stems.vocals.frames() as u64,
@@ -337,10 +354,11 @@ fn stem_assets(fixture_name: String, stems: &StemPair, source_mode: &str) -> Out
     ])
 }
 
-fn stem_failure(fixture_name: String, refusal: Refusal) -> Outgoing {
+fn stem_failure((fixture_name, source_id): Whose, refusal: Refusal) -> Outgoing {
     let (error, code) = (refusal.message, code(refusal.failure));
     Outgoing::Text(ServerMessage::StemFailed {
         fixture_name,
+        source_id,
         error,
         code,
     })

@@ -23,13 +23,15 @@ pub struct SessionDeposit {
     pub wants: Wants,
 }
 
-/// The messages that only clients get that asked for them (`wants`).
+/// What only clients get that asked for it (`wants`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wants {
     /// `stem_progress`.
     pub stem_progress: bool,
     /// `vram`.
     pub vram: bool,
+    /// `source_id` in what is said of a source and its stems.
+    pub source_id: bool,
 }
 
 /// An upload's body; deposited before `UploadAsked` is told.

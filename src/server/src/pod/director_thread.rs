@@ -168,6 +168,7 @@ impl Driver {
                 nameless,
             }),
             Task::Rip { track } => self.order_work(WorkOrder::Rip { job, track }),
+            Task::EncodeStems { track } => self.order_work(WorkOrder::EncodeStems { job, track }),
             Task::OpenStream {
                 connection,
                 track,

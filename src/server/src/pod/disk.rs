@@ -12,6 +12,7 @@ use super::{
     job::{Job, JobError},
     outbox::Refusal,
     shared::Shared,
+    shelf::sidecar_kind,
     tracks::{Condemned, Entry, Origin, StemsState},
 };
 
@@ -45,14 +46,19 @@ pub(super) fn save(shared: &Arc<Shared>, job: Job, track: TrackId) {
     });
 }
 
-/// Writes the stems of a track beside it; those of a track that is only in memory stay there.
+/// Writes the stems of a track beside it, with what was kept of their encoding; those of a track that is only in memory stay there.
 pub(super) fn save_stems(shared: &Arc<Shared>, job: Job, track: TrackId) {
     spawn(shared, job, track, move |shared| {
         let origin = shared.tracks.with(track, |entry| entry.origin);
         if let Some(Origin::Upload(id)) = origin {
             let stems = shared.stems_of(track)?;
-            let mut draft = shared.library().begin_stems(id, 0)?;
+            let sidecars = shared.tracks.take_sidecars(track);
+            let sidecar_bytes = sidecars.iter().map(|(_, sidecar)| sidecar.len() as u64).sum();
+            let mut draft = shared.library().begin_stems(id, sidecar_bytes)?;
             draft.write_stems(&stems.vocals, &stems.instruments)?;
+            for (part, sidecar) in &sidecars {
+                draft.write_sidecar(&sidecar_kind(*part)?, &shared.sidecar_generator(), sidecar)?;
+            }
             shared.library().commit_stems(draft)?;
             shared.tracks.stems_saved(track);
         }

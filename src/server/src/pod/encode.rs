@@ -12,8 +12,8 @@ use super::{
     deposit::UploadBody,
     job::{JobError, guarded},
     shared::Shared,
-    shelf::{DEFAULT_TIME_SIGNATURE, source_sidecar},
-    tracks::TrackFacts,
+    shelf::{DEFAULT_TIME_SIGNATURE, sidecar_kind},
+    tracks::{Part, TrackFacts},
 };
 
 /// Room reserved on disk for a generator's sidecar: 240 s of 64 channels of 25 Hz latents as f32 take 1.5 MB, with their context a few times that.
@@ -37,7 +37,7 @@ pub(super) fn encode(
     let analysing = analyse(shared, &audio);
     let prepared = guarded(|| {
         let _room = shared.room_for(Work::EncodeSource)?;
-        Ok(shared.generator.prepare_source(Arc::clone(&audio), cancel)?)
+        shared.encoded_anew(Arc::clone(&audio), cancel)
     });
     let analysis = wait_for(&analysing);
     let draft = writing.map(|writing| wait_for(&writing)).transpose();
@@ -50,6 +50,21 @@ pub(super) fn encode(
     }
     let facts = facts(shared, track, &audio, &analysis);
     shared.tracks.encoded(track, prepared, facts, draft);
+    Ok(Outcome::Done)
+}
+
+/// Encodes both stems of a track and keeps what a later swap to one of them needs, to be written with them.
+pub(super) fn encode_stems(shared: &Shared, track: TrackId, cancel: &CancelFlag) -> Result<Outcome, JobError> {
+    let _room = shared.room_for(Work::EncodeSource)?;
+    let stems = shared.stems_of(track)?;
+    for (part, stem) in [(Part::Vocals, stems.vocals), (Part::Instruments, stems.instruments)] {
+        // A try that gave way may have made one of them.
+        if shared.tracks.prepared(track, part).is_none() {
+            let prepared = shared.encoded_anew(stem, cancel)?;
+            shared.tracks.keep_sidecar(track, part, Arc::clone(&prepared.sidecar));
+            shared.tracks.keep_prepared(track, part, prepared);
+        }
+    }
     Ok(Outcome::Done)
 }
 
@@ -116,7 +131,11 @@ fn write_sidecar(shared: &Shared, draft: &mut Draft, prepared: &PreparedSource) 
     if prepared.sidecar.is_empty() {
         return Ok(());
     }
-    match draft.write_sidecar(&source_sidecar()?, &shared.sidecar_generator(), &prepared.sidecar) {
+    match draft.write_sidecar(
+        &sidecar_kind(Part::Whole)?,
+        &shared.sidecar_generator(),
+        &prepared.sidecar,
+    ) {
         Ok(()) => Ok(()),
         Err(LibraryError::LimitReached { .. }) => {
             tracing::warn!(

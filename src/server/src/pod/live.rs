@@ -6,7 +6,7 @@ use std::{
 };
 
 use greenroom_director::{ConnectionId, Event, Failure, Mode, Outcome, TrackId, Work};
-use greenroom_generator::{Action, PreparedSource, Prompt};
+use greenroom_generator::{Action, PlayerSettings, PreparedSource, Prompt};
 use greenroom_sync::{CancelFlag, LeaseGate, Mailbox, ReceiveError, SendError, mailbox};
 
 use super::{
@@ -266,9 +266,13 @@ impl Live {
         }
         self.shared.desks.set_tags_applied(connection, prompt.tags.clone());
         let playback = self.playback(connection, &source);
+        let player = PlayerSettings {
+            walk: deposit.settings.walk,
+            ..shared.player
+        };
         self.session = Some(LiveSession::new(
             connection,
-            (self.now(), shared.player),
+            (self.now(), player),
             stream,
             (track, source),
             prompt,

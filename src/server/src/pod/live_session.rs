@@ -186,7 +186,7 @@ impl LiveSession {
         let begun = Instant::now();
         match action {
             Action::Tick => {
-                let tick = self.stream.tick(self.player.playhead_frame(), cancel)?;
+                let tick = self.stream.tick(self.player.target_frame(), cancel)?;
                 let took = begun.elapsed();
                 self.generations = self.generations.wrapping_add(tick.finished);
                 self.tick_ms = milliseconds(took);

@@ -11,11 +11,9 @@ use greenroom_sync::CancelFlag;
 use super::{
     job::JobError,
     shared::Shared,
+    telemetry::SourceFrom,
     tracks::{Origin, Part, StemPair, TrackFacts},
 };
-
-/// The kind of the sidecar that holds a generator's encoding of the whole source.
-const SOURCE_SIDECAR: &str = "source";
 
 impl Shared {
     /// The audio of a track.
@@ -62,35 +60,43 @@ impl Shared {
         if let Some(prepared) = self.tracks.prepared(track, part) {
             return Ok(prepared);
         }
-        let prepared = match part {
-            Part::Whole => self.prepare_whole(track, cancel)?,
-            Part::Vocals => self.generator.prepare_source(self.stems_of(track)?.vocals, cancel)?,
-            Part::Instruments => self
-                .generator
-                .prepare_source(self.stems_of(track)?.instruments, cancel)?,
-        };
+        let prepared = self.prepare(track, part, cancel)?;
         self.tracks.keep_prepared(track, part, prepared.clone());
         Ok(prepared)
     }
 
-    fn prepare_whole(&self, track: TrackId, cancel: &CancelFlag) -> Result<PreparedSource, JobError> {
-        let audio = self.audio_of(track)?;
-        if let Some(sidecar) = self.sidecar_of(track)? {
+    fn prepare(&self, track: TrackId, part: Part, cancel: &CancelFlag) -> Result<PreparedSource, JobError> {
+        let audio = match part {
+            Part::Whole => self.audio_of(track)?,
+            Part::Vocals => self.stems_of(track)?.vocals,
+            Part::Instruments => self.stems_of(track)?.instruments,
+        };
+        if let Some(sidecar) = self.sidecar_of(track, part)? {
             match self.generator.restore_source(Arc::clone(&audio), &sidecar) {
-                Ok(prepared) => return Ok(prepared),
+                Ok(prepared) => {
+                    self.telemetry.source_made(SourceFrom::Sidecar);
+                    return Ok(prepared);
+                }
                 Err(error) => tracing::info!(%track, %error, "a sidecar does not fit: its source is prepared anew"),
             }
         }
-        Ok(self.generator.prepare_source(audio, cancel)?)
+        self.encoded_anew(audio, cancel)
     }
 
-    fn sidecar_of(&self, track: TrackId) -> Result<Option<Vec<u8>>, JobError> {
+    /// Audio as the generator wants it, whatever is kept of it.
+    pub(super) fn encoded_anew(&self, audio: Arc<Pcm>, cancel: &CancelFlag) -> Result<PreparedSource, JobError> {
+        let prepared = self.generator.prepare_source(audio, cancel)?;
+        self.telemetry.source_made(SourceFrom::Audio);
+        Ok(prepared)
+    }
+
+    fn sidecar_of(&self, track: TrackId, part: Part) -> Result<Option<Vec<u8>>, JobError> {
         let (Origin::Upload(id) | Origin::Fixture(id)) = self.origin_of(track)? else {
             return Ok(None);
         };
         match self
             .reader(id)?
-            .read_sidecar(&source_sidecar()?, &self.sidecar_generator())
+            .read_sidecar(&sidecar_kind(part)?, &self.sidecar_generator())
         {
             Ok(sidecar) => Ok(sidecar),
             // What is damaged is best computed anew.
@@ -152,9 +158,13 @@ impl Shared {
 /// Bars are taken to have four beats where nobody says otherwise: the analysis does not tell.
 pub(super) const DEFAULT_TIME_SIGNATURE: &str = "4";
 
-/// The kind under which a whole source's encoding is kept.
-pub(super) fn source_sidecar() -> Result<SidecarKind, JobError> {
-    Ok(SidecarKind::new(SOURCE_SIDECAR)?)
+/// The kind under which the encoding of a part of a track is kept.
+pub(super) fn sidecar_kind(part: Part) -> Result<SidecarKind, JobError> {
+    Ok(SidecarKind::new(match part {
+        Part::Whole => "source",
+        Part::Vocals => "vocals",
+        Part::Instruments => "instruments",
+    })?)
 }
 
 /// Seconds that so many frames last.

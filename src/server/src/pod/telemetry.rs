@@ -85,7 +85,16 @@ impl VramPhase {
     }
 }
 
-/// Counts and follows; only the director's thread writes.
+/// How a source came to be as the generator wants it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum SourceFrom {
+    /// Encoded anew.
+    Audio,
+    /// Read from what an earlier encoding left beside the track.
+    Sidecar,
+}
+
+/// Counts and follows.
 pub(super) struct Telemetry {
     state: Mutex<State>,
 }
@@ -98,6 +107,7 @@ struct State {
     director: Counters,
     started: BTreeMap<&'static str, u64>,
     ended: BTreeMap<(&'static str, &'static str), u64>,
+    sources: BTreeMap<SourceFrom, u64>,
     live: bool,
 }
 
@@ -112,6 +122,7 @@ impl Telemetry {
             director: Counters::default(),
             started: BTreeMap::new(),
             ended: BTreeMap::new(),
+            sources: BTreeMap::new(),
             live: false,
         };
         Self {
@@ -141,6 +152,11 @@ impl Telemetry {
 
     pub(super) fn job_started(&self, task: Task) {
         *self.lock().started.entry(task_name(task)).or_default() += 1;
+    }
+
+    /// A source, or a stem, is as the generator wants it.
+    pub(super) fn source_made(&self, from: SourceFrom) {
+        *self.lock().sources.entry(from).or_default() += 1;
     }
 
     /// Counts; the end of a rip's turn is a phase of its own.
@@ -203,6 +219,18 @@ impl Telemetry {
         for ((task, outcome), count) in &state.ended {
             let ended = Metric::counter("jobs_ended_total", "Jobs ended.", *count);
             metrics.push(ended.labelled(&[("task", task), ("outcome", outcome)]));
+        }
+        for (from, count) in &state.sources {
+            let from = match from {
+                SourceFrom::Audio => "audio",
+                SourceFrom::Sidecar => "sidecar",
+            };
+            let made = Metric::counter(
+                "sources_total",
+                "Sources and stems made ready to be played upon.",
+                *count,
+            );
+            metrics.push(made.labelled(&[("from", from)]));
         }
         for (group, phase) in &state.phases {
             let resident = f64::from(u8::from(*phase == Phase::Resident));
@@ -283,6 +311,7 @@ fn task_name(task: Task) -> &'static str {
         Task::Encode { .. } => "encode",
         Task::Save { .. } => "save",
         Task::Rip { .. } => "rip",
+        Task::EncodeStems { .. } => "encode_stems",
         Task::SaveStems { .. } => "save_stems",
         Task::Wipe { .. } => "wipe",
         Task::OpenStream { .. } => "open_stream",
@@ -318,6 +347,7 @@ mod tests {
             weights_bytes,
             needs: [Need::default(); 5],
             budget_bytes: 10,
+            keeps_stems: false,
             policy: Policy::Always,
             uploads: Uploads::Wipe,
             limits: greenroom_director::Limits::default(),

@@ -120,6 +120,8 @@ pub(super) struct Entry {
     audio: Option<Arc<Pcm>>,
     prepared: [Option<PreparedSource>; 3],
     stems: Option<StemPair>,
+    /// What a later swap to a stem needs, until it is written beside the stem.
+    sidecars: Vec<(Part, Arc<Vec<u8>>)>,
     /// Whether the library has the stems; those of fixtures are made again each run.
     stems_on_disk: bool,
     /// When it was last used, by the table's own count.
@@ -178,6 +180,7 @@ impl Entry {
             audio: None,
             prepared: [None, None, None],
             stems: None,
+            sidecars: Vec::new(),
             stems_on_disk: false,
             used: 0,
         }
@@ -353,6 +356,20 @@ impl Tracks {
     pub(super) fn keep_stems(&self, track: TrackId, stems: StemPair) {
         self.change(track, |entry| entry.stems = Some(stems));
         self.keep_within_bounds(track);
+    }
+
+    /// What is to be written beside a stem; nothing where there is nothing to write.
+    pub(super) fn keep_sidecar(&self, track: TrackId, part: Part, sidecar: Arc<Vec<u8>>) {
+        self.change(track, |entry| {
+            entry.sidecars.retain(|(other, _)| *other != part);
+            entry.sidecars.extend((!sidecar.is_empty()).then_some((part, sidecar)));
+        });
+    }
+
+    pub(super) fn take_sidecars(&self, track: TrackId) -> Vec<(Part, Arc<Vec<u8>>)> {
+        let mut sidecars = Vec::new();
+        self.change(track, |entry| std::mem::swap(&mut sidecars, &mut entry.sidecars));
+        sidecars
     }
 
     pub(super) fn set_stems_state(&self, track: TrackId, state: StemsState) {

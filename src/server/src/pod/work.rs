@@ -7,7 +7,7 @@ use greenroom_separator::{BatchOutcome, Rip, Stems};
 use greenroom_sync::Mailbox;
 
 use super::{
-    encode::encode,
+    encode::{encode, encode_stems},
     job::{Job, JobError},
     outbox::Refusal,
     shared::{PATIENCE, Shared},
@@ -26,6 +26,8 @@ pub(super) enum WorkOrder {
     },
     /// A turn of a rip.
     Rip { job: Job, track: TrackId },
+    /// What is kept of stems that a rip has made.
+    EncodeStems { job: Job, track: TrackId },
     /// The track is gone, and so is what its rip had done.
     Forget(TrackId),
 }
@@ -49,6 +51,10 @@ pub(super) fn run(shared: &Arc<Shared>, orders: &Mailbox<WorkOrder>) {
             WorkOrder::Rip { job, track } => {
                 let turn = || rips.turn(shared, &job, track);
                 job.run(&shared.events, turn, |refusal| rip_failed(shared, track, refusal));
+            }
+            // Nobody waits for it: the stems are written all the same.
+            WorkOrder::EncodeStems { job, track } => {
+                job.run(&shared.events, || encode_stems(shared, track, &job.cancel), |_| {})
             }
             WorkOrder::Forget(track) => rips.forget(track),
         }

@@ -183,6 +183,7 @@ pub fn pod_that(
         weights_bytes: [dit, conditioner, text_encoder, vae, Some(SEPARATOR_BYTES)],
         needs: needs(&*generator, Some(&Shared(Arc::clone(&separator)))),
         budget_bytes: stage.read().capacity,
+        keeps_stems: generator.description().keeps_sources,
         policy: Policy::Always,
         uploads,
         limits: Limits::default(),
@@ -409,6 +410,7 @@ fn deposit(sent: Option<(TrackId, Arc<Pcm>)>) -> SessionDeposit {
             depth: 4,
             steps: 8,
             sde: false,
+            walk: None,
         },
         prompt: Prompt {
             tags: "warm tape".into(),
@@ -419,6 +421,7 @@ fn deposit(sent: Option<(TrackId, Arc<Pcm>)>) -> SessionDeposit {
         wants: Wants {
             stem_progress: true,
             vram: true,
+            source_id: true,
         },
     }
 }
