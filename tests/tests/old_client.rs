@@ -106,6 +106,10 @@ async fn swaps_to_what_it_sends(client: &mut Client) {
 fn has_heard_nothing_new(client: &Client) {
     let new = |message: &&ServerMessage| matches!(message, ServerMessage::StemProgress { .. } | ServerMessage::Vram(_));
     assert_eq!(client.texts.iter().find(new), None, "an old client hears nothing new");
+    for text in &client.texts {
+        let said = text.to_text();
+        assert!(!said.contains("source_id"), "an old client hears nothing new: {said}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -135,4 +139,36 @@ async fn a_knob_that_is_said_once_stays_turned() {
         unreachable!("just matched")
     };
     assert_eq!(params["denoise"], 0.9, "heartbeats without it do not turn it back");
+}
+
+/// Turns one knob and gives what is in force by the next update.
+async fn turned(client: &mut Client, raw: serde_json::Value, name: &str) -> f64 {
+    let seed = client.texts.len();
+    let mut raw = raw;
+    raw["seed"] = json!(seed);
+    client
+        .text(&json!({ "type": "params", "raw": raw, "playback_pos": 0.5 }))
+        .await
+        .unwrap();
+    let told = |message: &ServerMessage| matches!(message, ServerMessage::ParamsUpdate { params } if params["seed"] == json!(seed as f64));
+    let ServerMessage::ParamsUpdate { params } = client.message("the update", told).await.unwrap() else {
+        unreachable!("just matched")
+    };
+    params[name].as_f64().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn moves_too_small_to_count_do_not() {
+    let program = Program::start(&[]).unwrap();
+    let mut client = Client::session(program.address(), &json!({}), &song(8.0))
+        .await
+        .unwrap();
+    client.ready().await.unwrap();
+    for (hint, in_force) in [(0.99, 1.0), (0.5, 0.5), (0.51, 0.5), (0.52, 0.52)] {
+        let told = turned(&mut client, json!({ "hint_strength": hint }), "hint_strength").await;
+        assert_eq!(told, in_force, "hint_strength {hint}");
+    }
+    for (shift, in_force) in [(3.53, 3.5), (3.6, 3.6), (3.64, 3.6)] {
+        assert_eq!(turned(&mut client, json!({ "shift": shift }), "shift").await, in_force);
+    }
 }

@@ -377,7 +377,7 @@ proptest! {
 #[test]
 fn a_walk_generates_part_after_part_and_no_slice_leaves_its_own() {
     // 35 s in parts of 10: the last reaches back into the third, and after it comes the first again.
-    let outcome = Simulation::walking(35, 10.0, QUICK, 11, &awake(80)).run(70);
+    let outcome = Simulation::walking(35, 10.0, QUICK, 11, &awake(80)).run(68);
     assert_eq!((outcome.outside_part, outcome.late), (0, 0));
     assert_eq!(outcome.parts, 7, "four parts, twice around, from the first on");
     // Where parts meet both fade to what the buffer holds.

@@ -429,8 +429,9 @@ impl Director {
         }
     }
 
-    /// What to send of a track's stems with `ready` or `swap_ready`.
-    fn stems_at_hand(&mut self, track: TrackId) -> StemsAtHand {
+    /// What to send of a track's stems with `ready` or `swap_ready`. That they failed is news to every session that would have had them,
+    /// also when an earlier one was told.
+    fn stems_at_hand(&mut self, track: TrackId, mode: Mode) -> StemsAtHand {
         let Some(state) = self.tracks.get_mut(&track) else {
             return StemsAtHand::Nothing;
         };
@@ -438,8 +439,8 @@ impl Director {
             state.owed = Owed::Nothing;
             return StemsAtHand::Ready;
         }
-        match (state.stems.get().failure(), state.owed) {
-            (Some(failure), Owed::Answer) => {
+        match state.stems.get().failure() {
+            Some(failure) if state.owed == Owed::Answer || mode == Mode::Full => {
                 state.owed = Owed::Nothing;
                 StemsAtHand::Failed(failure)
             }
@@ -508,7 +509,7 @@ impl Director {
             other => (other, ()),
         });
         self.release_reserved(connection);
-        let stems = self.stems_at_hand(track);
+        let stems = self.stems_at_hand(track, mode);
         effects.push(Effect::SessionReady {
             connection,
             track,
@@ -536,7 +537,7 @@ impl Director {
             effects.push(Effect::SwapFailed { connection, failure });
             self.drop_nameless(swap.track, effects);
         } else {
-            let stems = self.stems_at_hand(swap.track);
+            let stems = self.stems_at_hand(swap.track, swap.mode);
             effects.push(Effect::SwapReady {
                 connection,
                 track: swap.track,

@@ -586,3 +586,37 @@ fn a_wipe_while_stems_are_encoded_keeps_them_from_the_disk() {
     assert_eq!(pod.count(&["start Wipe", &format!("{track:?}")]), 1);
     assert!(pod.director.unfinished().is_empty());
 }
+
+/// A page that comes back hears again that the stems are not to be had; one that wants none hears nothing.
+#[test]
+fn stems_that_failed_are_told_to_every_session_that_would_have_them() {
+    let mut pod = Pod::new(spectral_plan());
+    let (first, _) = pod.session(1, Mode::Plain);
+    pod.hold("rip");
+    let (_, track) = pod.upload();
+    pod.finish("rip", Outcome::Failed(Failure::StemExtractFailed));
+    assert_eq!(pod.count(&["PushStemFailure"]), 1);
+    pod.event(Event::ConnectionGone { connection: first });
+    for (mode, told) in [(Mode::Full, 1), (Mode::Plain, 0)] {
+        pod.forget();
+        let connection = pod.connect();
+        pod.event(Event::HandshakeDeclared {
+            connection,
+            intent: Intent::Session,
+            bytes: 0,
+        });
+        pod.event(Event::SessionAsked {
+            connection,
+            client: Some(greenroom_director::ClientKey(1)),
+            source: Source::Track(track),
+            mode,
+        });
+        assert_eq!(
+            pod.count(&["SessionReady", "Failed(StemExtractFailed)"]),
+            told,
+            "{:#?}",
+            pod.said
+        );
+        pod.event(Event::ConnectionGone { connection });
+    }
+}

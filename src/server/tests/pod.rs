@@ -9,15 +9,19 @@ use std::{
 };
 
 use bytes::Bytes;
-use greenroom::pod::{Ending, Outgoing, Params, StemsState, SwapDeposit, UploadBody};
+use greenroom::pod::{Ending, Outgoing, Params, SessionDeposit, StemsState, SwapDeposit, UploadBody};
 use greenroom_audio::Pcm;
-use greenroom_director::{Event, Failure, Mode, Source, Uploads};
-use greenroom_generator::KnobValue;
+use greenroom_director::{Event, Failure, Intent, Mode, Source, Uploads};
+use greenroom_generator::{
+    Conditioning, Description, GenerateError, Generator, KnobValue, LiveStream, PreparedSource, Prompt, StreamSettings,
+    Work,
+};
 use greenroom_spectral::Spectral;
 use greenroom_stage::{CpuStage, MemoryModel, SimulatedStage, Stage, StageOperation};
+use greenroom_sync::CancelFlag;
 use greenroom_weighted::{Weighted, WeightedConfig};
 use greenroom_wire::{ErrorCode, ServerMessage, StemState};
-use support::{Client, MidSide, SourceAsked, eager_bytes, music, pod, pod_that, slice};
+use support::{Client, MidSide, SourceAsked, deposit, eager_bytes, music, pod, pod_that, slice};
 
 fn spectral_pod(root: &std::path::Path) -> greenroom::pod::Pod {
     let stage = Arc::new(CpuStage::new(1 << 30));
@@ -388,4 +392,104 @@ async fn a_storm_of_connections_leaves_one_live_session() {
     }
     assert!(handle.is_healthy() && !handle.is_ready());
     assert!(storm.try_join_next().is_none(), "it stays");
+}
+
+/// `spectral`, which notes what it is asked to encode.
+#[derive(Default)]
+struct Noting {
+    inner: Spectral,
+    prompts: Mutex<Vec<Prompt>>,
+}
+
+impl Generator for Noting {
+    fn description(&self) -> &Description {
+        self.inner.description()
+    }
+
+    fn groups(&self, work: Work) -> &[&'static str] {
+        self.inner.groups(work)
+    }
+
+    fn prepare_source(&self, audio: Arc<Pcm>, cancel: &CancelFlag) -> Result<PreparedSource, GenerateError> {
+        self.inner.prepare_source(audio, cancel)
+    }
+
+    fn restore_source(&self, audio: Arc<Pcm>, sidecar: &[u8]) -> Result<PreparedSource, GenerateError> {
+        self.inner.restore_source(audio, sidecar)
+    }
+
+    fn encode_prompt(
+        &self,
+        prompt: &Prompt,
+        source: &PreparedSource,
+        cancel: &CancelFlag,
+    ) -> Result<Conditioning, GenerateError> {
+        self.prompts.lock().unwrap().push(prompt.clone());
+        self.inner.encode_prompt(prompt, source, cancel)
+    }
+
+    fn open(
+        &self,
+        source: PreparedSource,
+        conditioning: Conditioning,
+        settings: &StreamSettings,
+    ) -> Result<Box<dyn LiveStream>, GenerateError> {
+        self.inner.open(source, conditioning, settings)
+    }
+}
+
+/// What a client says of a track of the pod's counts for nothing, what it says of its own audio does.
+#[tokio::test]
+async fn the_key_of_a_track_is_what_the_pod_knows_of_it() {
+    let root = tempfile::tempdir().unwrap();
+    let noting = Arc::new(Noting::default());
+    let running = pod(
+        root.path(),
+        Arc::clone(&noting) as Arc<dyn Generator>,
+        [None; 4],
+        Arc::new(CpuStage::new(1 << 30)),
+        MidSide::new(Duration::from_millis(5)),
+    );
+    let handle = running.handle();
+    let answer = Client::upload_ok(&handle, "song", music(2, 220.0)).await;
+    let told = if answer.key == "C# major" {
+        "A minor"
+    } else {
+        "C# major"
+    };
+    for (sent, in_force) in [(false, answer.key.as_str()), (true, told)] {
+        let mut client = Client::open(&handle, Intent::Session).await;
+        let connection = client.inbox.connection;
+        let (source, sent) = if sent {
+            let track = handle.new_track();
+            let audio = handle.admit(music(2, 330.0)).await.unwrap();
+            (Source::Sent(track), Some((track, audio)))
+        } else {
+            (Source::Track(handle.find(&answer.name).unwrap()), None)
+        };
+        let prompt = Prompt {
+            tags: "tape".into(),
+            key: Some(told.into()),
+            ..Prompt::default()
+        };
+        handle.deposit_session(
+            connection,
+            SessionDeposit {
+                prompt,
+                ..deposit(sent)
+            },
+        );
+        client
+            .tell(Event::SessionAsked {
+                connection,
+                client: handle.client_key("one"),
+                source,
+                mode: Mode::Plain,
+            })
+            .await;
+        let (ready, _) = client.ready().await;
+        assert_eq!(ready.key, in_force);
+        let prompt = noting.prompts.lock().unwrap().last().cloned();
+        assert_eq!(prompt.and_then(|prompt| prompt.key).as_deref(), Some(in_force));
+    }
 }

@@ -6,6 +6,10 @@ use serde_json::{Map, Value};
 
 /// Values that a curve may have; longer ones are refused.
 const CURVE_VALUES_MAX: usize = 16_384;
+/// Moves of a knob that are smaller than this are none; of the others every move counts.
+const LEAST_MOVES: [(&str, f64); 3] = [("shift", 0.05), ("hint_strength", 0.02), (LORA_STRENGTH, 0.02)];
+/// How the strength of a LoRA is named, before its id.
+const LORA_STRENGTH: &str = "lora_str_";
 /// What a `lora_str_<id>` may be at most.
 const LORA_STRENGTH_MAX: f64 = 2.0;
 
@@ -219,7 +223,7 @@ pub fn read_raw(raw: &Map<String, Value>) -> (BTreeMap<String, KnobValue>, u32) 
         let read = match knob(name) {
             Some(knob) => knob.read(value),
             None if name
-                .strip_prefix("lora_str_")
+                .strip_prefix(LORA_STRENGTH)
                 .is_some_and(|id| !id.is_empty() && id.len() <= 200) =>
             {
                 finite(value).map(|strength| KnobValue::Number(strength.clamp(0.0, LORA_STRENGTH_MAX)))
@@ -234,6 +238,16 @@ pub fn read_raw(raw: &Map<String, Value>) -> (BTreeMap<String, KnobValue>, u32) 
         }
     }
     (values, ignored)
+}
+
+/// Whether a knob that goes from one number to another has not been moved, as far as anybody is to hear.
+#[must_use]
+pub fn is_no_move(name: &str, from: f64, to: f64) -> bool {
+    let least = LEAST_MOVES
+        .iter()
+        .find(|(knob, _)| name == *knob || (*knob == LORA_STRENGTH && name.starts_with(knob)));
+    // A hair less, so that a move of just that much counts whatever its rounding.
+    least.is_some_and(|(_, least)| (to - from).abs() < least - 1e-9)
 }
 
 /// The defaults of all knobs that have one.

@@ -250,3 +250,19 @@ fn the_protocols_own_texts_are_read() {
     assert_eq!(params.knobs["x0_target_curve"], KnobValue::Curve(vec![0.0, 0.5, 1.0]));
     assert_eq!(params.knobs["velocity_scale_curve"], KnobValue::Curve(vec![1.2]));
 }
+
+#[test]
+fn a_knob_that_hardly_moves_has_not_been_moved() {
+    for (name, from, to, is_none) in [
+        ("shift", 3.5, 3.549, true),
+        ("shift", 3.5, 3.55, false),
+        ("hint_strength", 1.0, 0.981, true),
+        ("hint_strength", 1.0, 0.98, false),
+        ("lora_str_dub", 0.5, 0.51, true),
+        ("lora_str_dub", 0.5, 0.6, false),
+        ("denoise", 0.5, 0.5001, false),
+        ("seed", 1.0, 2.0, false),
+    ] {
+        assert_eq!(knobs::is_no_move(name, from, to), is_none, "{name} from {from} to {to}");
+    }
+}

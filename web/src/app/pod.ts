@@ -20,7 +20,7 @@ export class Pod {
   private order = new BinaryOrder();
   private pending: Record<string, number> = {};
   private stemParts: { vocals?: Float32Array[]; instruments?: Float32Array[] } = {};
-  private stemTrack = "";
+  private stemSource = "";
   private retry: number | undefined;
   private notices = 0;
 
@@ -163,7 +163,7 @@ export class Pod {
         fixture_name: track,
         client_id: clientId(),
         prompt: view.prompt.tags,
-        wants: ["stem_progress", "vram"],
+        wants: ["stem_progress", "vram", "source_id"],
       };
       socket.send(JSON.stringify(config));
     };
@@ -197,11 +197,11 @@ export class Pod {
     this.order.text(message);
     switch (message.type) {
       case "ready": {
-        const { duration, bpm, key, time_signature, session_id } = message;
+        const { duration, bpm, key, time_signature, session_id, source_id: sourceId = "" } = message;
         this.store.update((view) => ({
           connection: step(view.connection, { event: "ready", sessionId: session_id }),
           ready: message,
-          playing: { name: asked, duration, bpm, key, timeSignature: time_signature },
+          playing: { name: asked, sourceId, duration, bpm, key, timeSignature: time_signature },
           swapping: null,
           loop: null,
           stemsLoaded: null,
@@ -213,8 +213,8 @@ export class Pod {
         break;
       }
       case "swap_ready": {
-        const { fixture_name: name, duration, bpm, key, time_signature: timeSignature } = message;
-        this.store.update({ playing: { name, duration, bpm, key, timeSignature }, swapping: null, loop: null, stemsLoaded: null });
+        const { fixture_name: name, source_id: sourceId = "", duration, bpm, key, time_signature: timeSignature } = message;
+        this.store.update({ playing: { name, sourceId, duration, bpm, key, timeSignature }, swapping: null, loop: null, stemsLoaded: null });
         break;
       }
       case "swap_failed":
@@ -222,7 +222,7 @@ export class Pod {
         this.notice(message.error);
         break;
       case "stem_assets":
-        this.stemTrack = message.fixture_name;
+        this.stemSource = message.source_id ?? "";
         this.stemParts = {};
         this.stemState(message.fixture_name, "ready");
         break;
@@ -293,13 +293,14 @@ export class Pod {
     }
   }
 
-  /** Stems of another track than the one that plays are the library's affair. */
+  /** Stems of another source than the one that plays are the library's affair. */
   private loadStems(): void {
     const { vocals, instruments } = this.stemParts;
-    if (!vocals || !instruments || this.stemTrack !== this.store.get().playing?.name) return;
+    const { playing } = this.store.get();
+    if (!vocals || !instruments || !playing || this.stemSource !== playing.sourceId) return;
     this.stemParts = {};
     this.engine.stems(vocals, instruments);
-    this.store.update({ stemsLoaded: this.stemTrack });
+    this.store.update({ stemsLoaded: playing.name });
   }
 
   private heartbeat(): void {

@@ -179,7 +179,11 @@ max_pipeline_depth: number,
 /**
  * This session.
  */
-session_id: string, };
+session_id: string, 
+/**
+ * What plays, whatever it is called: what is said of its stems says the same. Only to clients that want it.
+ */
+source_id?: string, };
 
 export type VramGroup = { 
 /**
@@ -451,9 +455,13 @@ key: string,
  */
 time_signature: string, 
 /**
- * The source's name.
+ * The source's name; empty for audio that the client sent without one.
  */
-fixture_name: string, } | { "type": "swap_failed", 
+fixture_name: string, 
+/**
+ * The source, whatever it is called: what is said of its stems says the same. Only to clients that want it.
+ */
+source_id?: string, } | { "type": "swap_failed", 
 /**
  * For a person.
  */
@@ -467,9 +475,13 @@ code: ErrorCode,
  */
 build_command?: string, } | { "type": "stem_assets", 
 /**
- * Whose stems.
+ * Whose stems; empty for audio that the client sent without a name.
  */
 fixture_name: string, 
+/**
+ * Whose stems, as `ready` or `swap_ready` said it. Only to clients that want it.
+ */
+source_id?: string, 
 /**
  * Hertz.
  */
@@ -491,9 +503,13 @@ stems: Array<string>,
  */
 source_mode: string, } | { "type": "stem_failed", 
 /**
- * Whose stems.
+ * Whose stems; empty for audio that the client sent without a name.
  */
 fixture_name: string, 
+/**
+ * Whose stems, as `ready` or `swap_ready` said it. Only to clients that want it.
+ */
+source_id?: string, 
 /**
  * For a person.
  */
@@ -503,9 +519,13 @@ error: string,
  */
 code: ErrorCode, } | { "type": "stem_progress", 
 /**
- * Whose stems.
+ * Whose stems; empty for audio that the client sent without a name.
  */
 fixture_name: string, 
+/**
+ * Whose stems, as `ready` or `swap_ready` said it. Only to clients that want it.
+ */
+source_id?: string, 
 /**
  * Chunks done.
  */

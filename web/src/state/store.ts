@@ -14,6 +14,8 @@ export type Upload = { name: string; sent: number; error: string | null } | null
 
 export type Playing = {
   name: string;
+  /** What tells it from another source of that name. */
+  sourceId: string;
   duration: number;
   bpm: number;
   key: string;

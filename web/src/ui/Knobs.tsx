@@ -11,7 +11,7 @@ const MAIN: Record<string, string> = {
   seed: "Seed",
 };
 const BANDS = ["ch_g0", "ch_g1", "ch_g2", "ch_g3", "ch_g4", "ch_g5", "ch_g6", "ch_g7"];
-/** A slider over all four thousand million seeds could not be set: a thousand are within reach, the field takes any. */
+/** A slider over all four thousand million seeds could not be set: it reaches a thousand of them, the field beside it all. */
 const SEED_SLIDER_MAX = 999;
 
 export function Knobs({ pod, view }: { pod: Pod; view: View }) {
@@ -43,7 +43,22 @@ function Knob({ pod, view, name, label }: { pod: Pod; view: View; name: string; 
     <label className="knob" onDoubleClick={() => pod.setKnob(name, knob.default)}>
       <span>
         {label}
-        <output>{knob.kind === "integer" ? value : value.toFixed(2)}</output>
+        {name === "seed" ? (
+          <input
+            type="number"
+            aria-label={label}
+            data-testid="field-seed"
+            min={knob.min}
+            max={knob.max}
+            step={1}
+            value={value}
+            onChange={({ target }) => {
+              if (target.value !== "" && target.validity.valid) pod.setKnob(name, target.valueAsNumber);
+            }}
+          />
+        ) : (
+          <output>{knob.kind === "integer" ? value : value.toFixed(2)}</output>
+        )}
       </span>
       <input
         type="range"

@@ -42,7 +42,7 @@ pub fn plan(number: u8) -> Plan {
         ],
         // The third kind has no room for everybody at once.
         budget_bytes: if kind == 2 { 45 } else { 80 },
-        keeps_stems: kind == 0 || kind == 2,
+        keeps_stems: kind != 0,
         policy: match policy {
             0 => Policy::Always,
             1 => Policy::Auto { reserve_bytes: 10 },

@@ -72,12 +72,7 @@ impl Asker {
         let source_name = config.fixture_name.clone().unwrap_or_default();
         let mode = self.mode(config.stem_source_mode, track, &source_name);
         let deposit = SessionDeposit {
-            settings: StreamSettings {
-                depth: config.depth,
-                steps: config.steps,
-                sde: config.sde,
-                walk: config.walk_window.then(|| Walk::new(config.walk_window_s)),
-            },
+            settings: settings(&config),
             wants: Wants {
                 stem_progress: config.wants("stem_progress"),
                 vram: config.wants("vram"),
@@ -251,6 +246,16 @@ impl Audio {
     }
 }
 
+/// What a session's stream is opened with.
+fn settings(config: &SessionConfig) -> StreamSettings {
+    StreamSettings {
+        depth: config.depth,
+        steps: config.steps,
+        sde: config.sde,
+        walk: config.walk_window.then(|| Walk::new(config.walk_window_s)),
+    }
+}
+
 fn unknown_track(name: &str) -> String {
     format!("the pod has no track named {name:?}: ask for one of /api/fixtures or /api/user_uploads, or send its audio")
 }
@@ -261,5 +266,26 @@ fn knob(value: knobs::KnobValue) -> KnobValue {
         knobs::KnobValue::Switch(on) => KnobValue::Bool(on),
         knobs::KnobValue::Choice(word) => KnobValue::Choice(word),
         knobs::KnobValue::Curve(values) => KnobValue::Curve(values),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings_of(config: &str) -> StreamSettings {
+        match greenroom_wire::FirstFrame::parse(config) {
+            Ok(greenroom_wire::FirstFrame::Session(config)) => settings(&config),
+            other => panic!("a session, not {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_source_is_walked_where_the_client_asks_for_it() {
+        assert_eq!(settings_of(r#"{"walk_window_s":30}"#).walk, None);
+        assert_eq!(settings_of(r#"{"walk_window":true}"#).walk, Some(Walk::new(60.0)));
+        let settings = settings_of(r#"{"walk_window":true,"walk_window_s":30,"depth":2,"sde":true}"#);
+        assert_eq!(settings.walk, Some(Walk::new(30.0)));
+        assert_eq!((settings.depth, settings.sde), (2, true));
     }
 }

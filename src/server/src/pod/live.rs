@@ -256,7 +256,15 @@ impl Live {
         let _room = shared.room_for(Work::OpenStream)?;
         let source = shared.prepared_of(track, Part::from(mode), cancel)?;
         preload_stems(&shared, track);
-        let prompt = self.prompt_for(track, deposit.prompt);
+        // What the client said of the key of audio that it sent is known of the track by now; of the pod's own tracks the pod knows better.
+        let prompt = self.prompt_for(
+            track,
+            Prompt {
+                key: None,
+                time_signature: None,
+                ..deposit.prompt
+            },
+        );
         let generator = &self.shared.generator;
         let conditioning = generator.encode_prompt(&prompt, &source, cancel)?;
         let stream = generator.open(source.clone(), conditioning, &deposit.settings)?;

@@ -8,10 +8,11 @@ use std::{
 use greenroom_audio::SAMPLE_RATE;
 use greenroom_director::{ConnectionId, TrackId};
 use greenroom_generator::{
-    Action, Conditioning, GenerateError, Knobs, LiveStream, Player, PlayerSettings, PreparedSource, Prompt, Slice,
-    Window,
+    Action, Conditioning, GenerateError, KnobValue, Knobs, LiveStream, Player, PlayerSettings, PreparedSource, Prompt,
+    Slice, Window,
 };
 use greenroom_sync::{CancelFlag, Latest};
+use greenroom_wire::knobs;
 
 use super::{
     announce,
@@ -113,11 +114,33 @@ impl LiveSession {
         }
         // What is not said again stays where it was turned to.
         let mut knobs = self.knobs.clone();
-        knobs.extend(params.knobs);
+        knobs.extend(
+            params
+                .knobs
+                .into_iter()
+                .filter(|(name, value)| self.is_turned(name, value)),
+        );
         if knobs != self.knobs {
             self.stream.set_knobs(&knobs);
             self.knobs = knobs;
             self.player.input(now);
+        }
+    }
+
+    /// Whether a knob is moved by more than what counts as no move.
+    fn is_turned(&self, name: &str, value: &KnobValue) -> bool {
+        let number = |value: &KnobValue| match value {
+            KnobValue::Number(number) => Some(*number),
+            _ => None,
+        };
+        let default = || match knobs::knob(name)?.default_value()? {
+            knobs::KnobValue::Number(number) => Some(number),
+            _ => None,
+        };
+        let before = self.knobs.get(name).map_or_else(default, number);
+        match (before, number(value)) {
+            (Some(before), Some(after)) => !knobs::is_no_move(name, before, after),
+            _ => true,
         }
     }
 

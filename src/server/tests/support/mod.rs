@@ -404,7 +404,7 @@ impl Client {
     }
 }
 
-fn deposit(sent: Option<(TrackId, Arc<Pcm>)>) -> SessionDeposit {
+pub fn deposit(sent: Option<(TrackId, Arc<Pcm>)>) -> SessionDeposit {
     SessionDeposit {
         settings: StreamSettings {
             depth: 4,
