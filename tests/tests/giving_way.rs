@@ -6,9 +6,12 @@
     reason = "a test stops where something is not as it must be"
 )]
 
-use std::fs;
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
-use greenroom_tests::{Client, GENERATORS, Program, song, upload, weights_are_there};
+use greenroom_tests::{Client, GENERATORS, Incoming, Program, song, upload, weights_are_there};
 use greenroom_wire::{ServerMessage, StemState};
 use serde_json::json;
 
@@ -86,4 +89,42 @@ async fn stems_are_the_same_bytes_whether_the_rip_gave_way_never_once_or_seven_t
             );
         }
     }
+}
+
+/// There is always another swap before the one under way is done; the rip has its batches all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_swaps_without_a_pause_does_not_keep_the_device() {
+    assert!(weights_are_there(), "run `greenroom models fetch`");
+    let program = Program::start(&["--generator", "weighted"]).unwrap();
+    let mut session = Client::session(program.address(), &json!({ "client_id": "me" }), &song(2.0))
+        .await
+        .unwrap();
+    session
+        .message("its own stems", |message| {
+            matches!(message, ServerMessage::StemAssets { .. })
+        })
+        .await
+        .unwrap();
+    upload(program.address(), TRACK, &song(12.0)).await.unwrap().unwrap();
+    let swap =
+        json!({ "type": "swap_source", "use_server_source": true, "fixture_name": TRACK, "stem_source_mode": "full" });
+    let begun = Instant::now();
+    let mut swaps = 0;
+    loop {
+        session.text(&swap).await.unwrap();
+        swaps += 1;
+        let incoming = tokio::time::timeout(Duration::from_millis(5), session.next()).await;
+        if let Ok(Ok(Incoming::Text(ServerMessage::StemAssets { fixture_name, .. }))) = &incoming
+            && fixture_name == TRACK
+        {
+            break;
+        }
+        assert!(
+            begun.elapsed() < Duration::from_secs(60),
+            "no stems after {swaps} swaps: {}",
+            program.log()
+        );
+    }
+    assert!(swaps > 20, "{swaps} swaps are no flood");
+    assert_eq!(program.errors(), Vec::<String>::new());
 }

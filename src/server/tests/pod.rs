@@ -424,7 +424,7 @@ impl Generator for Noting {
         source: &PreparedSource,
         cancel: &CancelFlag,
     ) -> Result<Conditioning, GenerateError> {
-        self.prompts.lock().unwrap().push(prompt.clone());
+        self.prompts.lock().expect("no prompt panics here").push(prompt.clone());
         self.inner.encode_prompt(prompt, source, cancel)
     }
 
