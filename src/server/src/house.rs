@@ -192,7 +192,6 @@ pub fn assemble(config: &Config, engines: Engines) -> anyhow::Result<(PodConfig,
     Ok((pod, recovery))
 }
 
-#[cfg(not(feature = "simulated-stage"))]
 /// Uses every kernel of the separator once: the first use costs seconds, and nobody should wait for it in the middle of a session. Nothing
 /// else is on the device yet.
 fn warm_up(engines: &Engines, stage: &dyn Stage) -> anyhow::Result<()> {
