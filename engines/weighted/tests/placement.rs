@@ -21,7 +21,7 @@ const SETTINGS: StreamSettings = StreamSettings {
 
 fn small() -> WeightedConfig {
     let bytes = GroupBytes {
-        dit: 1 << 20,
+        dit: 1 << 21,
         conditioner: 1 << 18,
         text_encoder: 1 << 18,
         vae: 1 << 19,
@@ -34,7 +34,7 @@ fn small() -> WeightedConfig {
 
 fn on_stage() -> (Weighted, CpuStage) {
     let generator = Weighted::new(&small(), None).unwrap();
-    let stage = CpuStage::new(1 << 22);
+    let stage = CpuStage::new(1 << 23);
     for tenant in generator.tenants() {
         stage.register(tenant).unwrap();
     }
@@ -154,7 +154,8 @@ fn a_sidecar_saves_the_encoding_and_fits_its_own_weights_only() {
 #[test]
 fn the_stage_counts_the_bytes_and_refuses_what_does_not_fit() {
     let generator = Weighted::new(&small(), None).unwrap();
-    let stage = CpuStage::new(1 << 20);
+    // Room for the largest group, or for two of the others.
+    let stage = CpuStage::new(1 << 21);
     for tenant in generator.tenants() {
         stage.register(tenant).unwrap();
     }
