@@ -84,7 +84,7 @@ pub struct SessionConfig {
     pub stem_source_mode: Option<StemSourceMode>,
     /// Who asks; empty for nobody in particular.
     pub client_id: String,
-    /// Messages of ours that the client understands: `stem_progress`, `vram`.
+    /// What of ours the client understands: the messages `stem_progress` and `vram`, and `source_id` in those of the protocol.
     pub wants: Vec<String>,
     /// Fields that had the wrong type, or a word that nobody knows.
     #[serde(skip)]
