@@ -33,6 +33,25 @@ pub trait House {
     fn announce(&mut self, effect: Effect) -> Vec<Event>;
 }
 
+/// A protection that is left out on purpose, to see that a model notices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Break {
+    /// The live thread is not told that its gate is open.
+    WakesNobody,
+    /// It is told before the gate is open.
+    WakesTooEarly,
+    /// The gate counts as drained as soon as it is told to close, whoever is inside.
+    DrainedAtOnce,
+    /// A job of a lane counts as ended as soon as it is handed out.
+    EndsAtOnce,
+    /// A group counts as parked, and its weights stay where they are.
+    ParksNothing,
+    /// A connection counts as gone as soon as it is told to close.
+    GoneAtOnce,
+    /// What a client is told to hear last, it hears twice.
+    ClosesTwice,
+}
+
 /// The director and what it needs of a thread.
 pub struct Driver<H> {
     director: Director,
@@ -43,6 +62,7 @@ pub struct Driver<H> {
     /// Events that follow from carrying out effects: handled before any from outside.
     own: VecDeque<Event>,
     exit: Option<u8>,
+    broken: Option<Break>,
 }
 
 impl<H: House> Driver<H> {
@@ -55,7 +75,17 @@ impl<H: House> Driver<H> {
             jobs: BTreeMap::new(),
             own: VecDeque::new(),
             exit: None,
+            broken: None,
         }
+    }
+
+    /// The same with a protection less, from here on.
+    pub fn break_on_purpose(&mut self, broken: Option<Break>) {
+        self.broken = broken;
+    }
+
+    fn is_broken(&self, broken: Break) -> bool {
+        self.broken == Some(broken)
     }
 
     /// The director, to look at.
@@ -74,7 +104,8 @@ impl<H: House> Driver<H> {
         while let Some(event) = self.own.pop_front() {
             if let Event::JobEnded { job, .. } = &event {
                 let known = self.jobs.remove(job);
-                assert!(known.is_some(), "{job:?} ended twice, or was never started");
+                let known = known.is_some() || self.is_broken(Break::EndsAtOnce);
+                assert!(known, "{job:?} ended twice, or was never started");
             }
             let mut effects = Effects::new();
             self.director.handle(self.now, event, &mut effects);
@@ -100,7 +131,13 @@ impl<H: House> Driver<H> {
                     after_batch: CancelFlag::new(),
                 };
                 self.jobs.insert(id, job.clone());
-                if let Some(outcome) = self.house.start(job) {
+                let stays = matches!(task, Task::Park { .. }) && self.is_broken(Break::ParksNothing);
+                let outcome = if stays {
+                    Some(Outcome::Done)
+                } else {
+                    self.house.start(job)
+                };
+                if let Some(outcome) = outcome.or(self.is_broken(Break::EndsAtOnce).then_some(Outcome::Done)) {
                     self.own.push_back(Event::JobEnded { job: id, outcome });
                 }
             }
@@ -113,13 +150,28 @@ impl<H: House> Driver<H> {
                 }
             }
             Effect::GateOpen { .. } => {
+                if self.is_broken(Break::WakesTooEarly) {
+                    self.house.wake_live();
+                }
                 self.house.gate().open();
-                self.house.wake_live();
+                if !self.is_broken(Break::WakesTooEarly) && !self.is_broken(Break::WakesNobody) {
+                    self.house.wake_live();
+                }
             }
             Effect::GateClose { closing, abort, .. } => {
-                if let Some(closing) = self.house.gate().close(closing, abort) {
+                let drained = self.house.gate().close(closing, abort);
+                if let Some(closing) = drained.or(self.is_broken(Break::DrainedAtOnce).then_some(closing)) {
                     self.own.push_back(Event::GateDrained { closing });
                 }
+            }
+            Effect::Close { connection, code } => {
+                if self.is_broken(Break::GoneAtOnce) {
+                    self.own.push_back(Event::ConnectionGone { connection });
+                }
+                if self.is_broken(Break::ClosesTwice) {
+                    self.own.extend(self.house.announce(Effect::Close { connection, code }));
+                }
+                self.own.extend(self.house.announce(effect));
             }
             Effect::Exit { code } => self.exit = Some(code),
             announcement => self.own.extend(self.house.announce(announcement)),

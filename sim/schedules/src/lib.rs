@@ -10,5 +10,5 @@ mod driver;
 mod plans;
 
 pub use desks::Desks;
-pub use driver::{Driver, House, Job};
+pub use driver::{Break, Driver, House, Job};
 pub use plans::{crowded, without_weights};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use greenroom_director::{
     ConnectionId, Effect, Event, Found, Group, Intent, Mode, Outcome, Phase, Source, Task, TrackId,
 };
-use greenroom_schedules::{Desks, Driver, House, Job, crowded};
+use greenroom_schedules::{Break, Desks, Driver, House, Job, crowded};
 use greenroom_sync::{LeaseGate, Mailbox, ReceiveError, mailbox};
 use loom::{cell::Cell, sync::Arc, thread};
 
@@ -183,9 +183,11 @@ fn work(orders: &Mailbox<Job>, events: &Mailbox<Event>, weights: &Weights) {
     }
 }
 
-/// Runs it until everything has come to rest. `turn` lets the rip's turn end at its first batch.
-fn run(ticks: u32, turn: bool) {
+/// Runs it until everything has come to rest. `turn` lets the rip's turn end at its first batch; what is `broken` is so from the start of
+/// the threads.
+pub(super) fn run(ticks: u32, turn: bool, broken: Option<Break>) {
     let (mut driver, saved) = playing();
+    driver.break_on_purpose(broken);
     let events = mailbox(16);
     let live_thread = {
         let (gate, orders) = (driver.house.gate.clone(), driver.house.live.clone());
@@ -226,10 +228,10 @@ fn run(ticks: u32, turn: bool) {
 
 #[test]
 fn weights_change_places_between_ticks_and_a_rip() {
-    explore(|| run(2, false));
+    explore(|| run(2, false, None));
 }
 
 #[test]
 fn a_rip_whose_turn_is_over_gives_way_and_goes_on_later() {
-    explore(|| run(1, true));
+    explore(|| run(1, true, None));
 }

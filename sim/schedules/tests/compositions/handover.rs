@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use greenroom_director::{Close, ConnectionId, Effect, Event, Found, Intent, Mode, Outcome, Source, Task, TrackId};
-use greenroom_schedules::{Desks, Driver, House, Job, without_weights};
+use greenroom_schedules::{Break, Desks, Driver, House, Job, without_weights};
 use greenroom_sync::{LeaseGate, Mailbox, ReceiveError, mailbox};
 use loom::{cell::Cell, sync::Arc, thread};
 
@@ -137,7 +137,7 @@ fn live(mut ticks: bool, gate: &LeaseGate, orders: &Mailbox<Job>, events: &Mailb
 
 /// What the two candidates do.
 #[derive(Clone, Copy, PartialEq)]
-enum Contest {
+pub(super) enum Contest {
     /// Both ask while the incumbent ticks, the newer one first.
     Burst,
     /// The older one has asked; the newer one does once the incumbent is gone: the older may be on the seat by then, or on its way.
@@ -177,8 +177,10 @@ fn sockets(contest: Contest, hears: &Mailbox<Effect>, events: &Mailbox<Event>, p
     }
 }
 
-fn run(contest: Contest) {
+/// Runs it until the newer candidate plays alone.
+pub(super) fn run(contest: Contest, broken: Option<Break>) {
     let mut driver = contested();
+    driver.break_on_purpose(broken);
     let (events, hears) = (mailbox(16), mailbox(8));
     for connection in [INCUMBENT, OLDER, NEWER] {
         driver.house.desks.open(connection, hears.clone());
@@ -221,10 +223,10 @@ fn run(contest: Contest) {
 
 #[test]
 fn a_newer_candidate_takes_the_seat_that_an_older_one_is_about_to_get() {
-    explore(|| run(Contest::Succession));
+    explore(|| run(Contest::Succession, None));
 }
 
 #[test]
 fn an_older_candidate_never_takes_the_seat_from_a_newer_one() {
-    explore(|| run(Contest::Burst));
+    explore(|| run(Contest::Burst, None));
 }

@@ -1,4 +1,5 @@
-//! One file a composition.
+//! One file a composition, and one with what each must notice.
 
+mod broken;
 mod floor;
 mod handover;
