@@ -1,6 +1,6 @@
 //! `greenroom serve`: the pod, until it is told to end.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use anyhow::Context;
 use greenroom_director::Event;
@@ -36,6 +36,7 @@ pub(super) fn run(config: Config) -> anyhow::Result<u8> {
         let pod = Pod::start(pod_config)?;
         let handle = pod.handle();
         tokio::spawn(end_on_signals(handle.clone()));
+        tokio::spawn(tell_of_health(handle.clone()));
         println!("greenroom listens on http://{address}");
         let serving = tokio::spawn(net::serve(listener, handle, net_config(config)));
         let code = pod.exited().await;
@@ -58,6 +59,27 @@ async fn listen(config: &Config) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| {
         format!("cannot listen on {address}: is another greenroom running? Choose another port with --port")
     })
+}
+
+/// How often the log looks at what `/healthz` says.
+const HEALTH_LOOKED_AT: Duration = Duration::from_secs(1);
+
+/// Says in the log when the event loop stands still and when it gets on again: whoever reads it later asks no route. Ending the pod is the
+/// supervisor's decision.
+async fn tell_of_health(pod: PodHandle) {
+    let mut was_healthy = true;
+    loop {
+        tokio::time::sleep(HEALTH_LOOKED_AT).await;
+        let is_healthy = pod.is_healthy();
+        match (was_healthy, is_healthy) {
+            (true, false) => tracing::error!(
+                "the event loop stands still: nothing is decided any more and /healthz says so; if it does not get on, start the pod anew"
+            ),
+            (false, true) => tracing::warn!("the event loop gets on again"),
+            _ => {}
+        }
+        was_healthy = is_healthy;
+    }
 }
 
 /// SIGTERM and Ctrl-C ask for an orderly end; a second one ends at once.

@@ -62,6 +62,8 @@ impl Driver {
         }
         self.shared.set_warm();
         while self.exit.is_some() {
+            #[cfg(feature = "simulated-stage")]
+            super::wedge::stand_still();
             self.shared.beat();
             let event = match self.own.pop_front() {
                 Some(event) => event,

@@ -27,6 +27,8 @@ mod stage_lane;
 mod telemetry;
 mod threads;
 mod tracks;
+#[cfg(feature = "simulated-stage")]
+mod wedge;
 mod work;
 
 use std::{
