@@ -46,14 +46,18 @@ impl Holding {
     }
 }
 
-/// Looks once. The look itself is a connection, and is counted every time alike.
+/// Looks once. The look itself is a connection, which is kept open until the files are listed: were it closed before, the pod would have
+/// closed its side by then or not, and the look would now and then be taken for a leak.
 fn look(program: &Program) -> anyhow::Result<Holding> {
-    let metrics = ureq::get(program.url("/metrics")).call()?.body_mut().read_to_string()?;
+    let agent = ureq::Agent::new_with_defaults();
+    let metrics = agent.get(program.url("/metrics")).call()?.body_mut().read_to_string()?;
+    let open_files = program.open_files()?;
+    drop(agent);
     Ok(Holding {
         tasks: total(&metrics, "tasks").context("the pod does not tell of its tasks")?,
         jobs_started: total(&metrics, "jobs_started_total").unwrap_or(0),
         jobs_ended: total(&metrics, "jobs_ended_total").unwrap_or(0),
-        open_files: program.open_files()?,
+        open_files,
         threads: program.threads()?,
         rss_mb: program.rss_mb(),
     })
