@@ -273,3 +273,7 @@ impl Disk {
         self.files.iter_mut().find(|files| files.track == track)
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
+mod tests;
