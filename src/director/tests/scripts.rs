@@ -52,11 +52,14 @@ fn scripts() -> impl Strategy<Value = Vec<Step>> {
 /// A thousand scripts; `PROPTEST_CASES` says otherwise.
 fn config() -> ProptestConfig {
     let default = ProptestConfig::default();
-    let told = std::env::var_os("PROPTEST_CASES").is_some();
+    let told = |name: &str| std::env::var_os(name).is_some();
+    let kept = FileFailurePersistence::WithSource("proptest-regressions");
+    // Whoever names the seed wants the same scripts each time, and only to know whether one breaks.
+    let seeded = told("PROPTEST_RNG_SEED");
     ProptestConfig {
-        cases: if told { default.cases } else { 1_000 },
-        max_shrink_iters: 20_000,
-        failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("proptest-regressions"))),
+        cases: if told("PROPTEST_CASES") { default.cases } else { 1_000 },
+        max_shrink_iters: if seeded { 0 } else { 20_000 },
+        failure_persistence: if seeded { None } else { Some(Box::new(kept)) },
         ..default
     }
 }
