@@ -193,3 +193,6 @@ impl Director {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;
