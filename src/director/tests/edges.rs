@@ -493,3 +493,81 @@ fn what_never_fits_is_told_at_once_and_what_fits_later_waits() {
         pod.said
     );
 }
+
+#[test]
+fn whoever_leaves_takes_the_opening_of_a_stream_along_and_nothing_else() {
+    let mut pod = Pod::new(spectral_plan());
+    pod.hold("save");
+    pod.hold("open");
+    let (first, _) = pod.session(1, Mode::Plain);
+    pod.upload();
+    pod.forget();
+    pod.event(Event::ConnectionGone { connection: first });
+    assert_eq!(
+        pod.count(&["Cancel"]),
+        1,
+        "the stream, not the manifest: {:#?}",
+        pod.said
+    );
+    // It does not end; that it should is said once.
+    pod.wait(Span::seconds(25));
+    pod.finish("save", Outcome::Done);
+    pod.wait(Span::seconds(36));
+    assert_eq!(pod.count(&["Cancel", "Now"]), 1, "{:#?}", pod.said);
+    pod.finish("open", Outcome::Cancelled);
+    assert_eq!(pod.director.seat(), None);
+}
+
+#[test]
+fn work_for_a_track_that_goes_is_given_up_and_the_disk_is_left_to_finish() {
+    let mut pod = Pod::new(spectral_plan());
+    let (session, _) = pod.session(1, Mode::Plain);
+    pod.hold("save");
+    pod.upload();
+    pod.hold("encode");
+    let (_, track) = pod.upload();
+    pod.event(Event::ConnectionGone { connection: session });
+    pod.forget();
+    pod.wait(Span::seconds(31));
+    assert_eq!(pod.count(&["Cancel"]), 1, "{:#?}", pod.said);
+    assert_eq!(pod.count(&["UploadFailed", "Superseded"]), 2);
+    pod.finish("encode", Outcome::Cancelled);
+    pod.finish("save", Outcome::Done);
+    assert_eq!(pod.count(&["UploadOk"]), 0);
+    assert_eq!(pod.count(&["start Wipe", &format!("{track:?}")]), 1);
+    assert!(pod.director.unfinished().is_empty(), "{:?}", pod.director.unfinished());
+}
+
+#[test]
+fn one_track_that_goes_does_not_stop_the_work_for_another() {
+    let mut pod = Pod::new(spectral_plan());
+    let (_, unclaimed) = pod.upload();
+    pod.wait(Span::seconds(300));
+    pod.hold("encode");
+    let (_, other) = pod.upload();
+    pod.forget();
+    pod.wait(Span::seconds(1));
+    pod.finish("encode", Outcome::Done);
+    pod.hold("rip");
+    pod.wait(Span::seconds(300));
+    assert!(!is_listed(&pod, unclaimed) && is_listed(&pod, other));
+    assert_eq!(pod.count(&["Cancel"]), 0, "{:#?}", pod.said);
+}
+
+#[test]
+fn what_computes_is_given_up_when_the_pod_ends() {
+    let mut pod = Pod::new(spectral_plan());
+    for track in [TrackId(70), TrackId(71)] {
+        let found = Found::UploadOwingStems;
+        pod.hold("rip");
+        pod.event(Event::TrackFound { track, found });
+    }
+    pod.event(Event::Timer);
+    assert_eq!(pod.count(&["start Rip"]), 1);
+    pod.forget();
+    pod.event(Event::ShutdownAsked);
+    assert_eq!(pod.count(&["Cancel"]), 1, "{:#?}", pod.said);
+    assert_eq!(pod.count(&["Exit"]), 0);
+    pod.finish("rip", Outcome::Cancelled);
+    assert_eq!(pod.count(&["Exit { code: 0 }"]), 1);
+}
