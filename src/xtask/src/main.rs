@@ -35,6 +35,7 @@ Needs Rust, Node.js 20 or later with npm, and Python 3 with pip; everything else
   cargo xtask bench pod --json                   every bar of the pod; the last line is JSON
   cargo xtask storm                              10,000 clients in storms of 50, garbage among them
   cargo xtask dist-gpu                           the program for NVIDIA GPUs, built on any machine
+  cargo xtask mutants                            after a change to the director: who notices which small change
   cargo xtask types                              after a change to a type of the wire";
 
 #[derive(Debug, Subcommand)]
@@ -76,6 +77,12 @@ enum Command {
     },
     /// Build the program for NVIDIA GPUs (no GPU or toolkit needed here) into target/dist/greenroom-cuda.gz
     DistGpu,
+    /// Try every small change to the director that cargo-mutants knows (half an hour), and write what came of it into docs/mutants.md
+    Mutants {
+        /// Passed on, such as `-- --again` for what survived the last time, or `-- --file floor`
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
     /// Write the client's types, constants and knob table (web/src/generated/wire.ts) from the Rust ones
     Types {
         /// Write nothing; fail if the file is stale
@@ -114,8 +121,15 @@ fn main() -> anyhow::Result<()> {
             json,
         } => storm_of(reconnects, storm, seed, json),
         Command::DistGpu => cuda::dist(),
+        Command::Mutants { arguments } => mutants(&arguments.iter().map(String::as_str).collect::<Vec<_>>()),
         Command::Types { check } => types(check),
     }
+}
+
+/// Tries small changes to the director.
+fn mutants(arguments: &[&str]) -> anyhow::Result<()> {
+    let run = ["run", "--quiet", "--package", "greenroom-mutants", "--"];
+    shell::run("cargo", &[&run[..], arguments].concat())
 }
 
 fn serve(arguments: &[String]) -> anyhow::Result<()> {
