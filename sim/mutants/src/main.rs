@@ -240,16 +240,11 @@ fn report(root: &Path, record: &Record, mutants: &[Mutant], outcomes: &Outcomes,
     }
     if whole {
         for file in rust_files(root, Path::new(FOLDER))? {
-            if !tried.contains_key(&file) {
-                let blob = blob(root, &file)?;
-                tried.insert(
-                    file,
-                    Tried {
-                        blob,
-                        ..Tried::default()
-                    },
-                );
-            }
+            let blob = blob(root, &file)?;
+            tried.entry(file).or_insert(Tried {
+                blob,
+                ..Tried::default()
+            });
         }
         let page = root.join(PAGE);
         std::fs::write(&page, record.with(&tried)).with_context(|| format!("{} cannot be written", page.display()))?;

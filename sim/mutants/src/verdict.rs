@@ -11,9 +11,8 @@ use anyhow::{Context, ensure};
 
 use crate::{switch::Number, tree::Programs};
 
-const UNITS: &str = "unit tests";
-const EDGES: &str = "edges";
-const SCENARIOS: &str = "scenarios";
+/// Unit tests of the director, and every one of its test files but the scripts.
+const TESTS: &str = "tests";
 const SWARM: &str = "swarm";
 const SCRIPTS: &str = "scripts";
 const CHECK: &str = "small world";
@@ -37,18 +36,14 @@ pub(crate) enum Verdict {
 }
 
 impl Verdict {
-    const ALL: [Self; 14] = [
-        Self::Caught(UNITS),
-        Self::TimedOut(UNITS),
-        Self::Caught(EDGES),
-        Self::TimedOut(EDGES),
-        Self::Caught(SCENARIOS),
+    const ALL: [Self; 10] = [
+        Self::Caught(TESTS),
         Self::Caught(SWARM),
         Self::Caught(SCRIPTS),
-        Self::TimedOut(SCENARIOS),
+        Self::Caught(CHECK),
+        Self::TimedOut(TESTS),
         Self::TimedOut(SWARM),
         Self::TimedOut(SCRIPTS),
-        Self::Caught(CHECK),
         Self::TimedOut(CHECK),
         Self::Survived,
         Self::DoesNotCompile,
@@ -72,27 +67,18 @@ impl Verdict {
 
 struct Step {
     name: &'static str,
-    command: fn(&Programs) -> Command,
+    command: Run,
     patience: Duration,
 }
+
+/// How a program is run.
+type Run = Box<dyn Fn(&Programs) -> Command>;
 
 /// The programs, and how long each takes where nothing is wrong.
 pub(crate) struct Bench<'a> {
     programs: &'a Programs,
     folder: &'a Path,
     steps: Vec<Step>,
-}
-
-fn units(programs: &Programs) -> Command {
-    Command::new(&programs.units)
-}
-
-fn edges(programs: &Programs) -> Command {
-    Command::new(&programs.edges)
-}
-
-fn scenarios(programs: &Programs) -> Command {
-    Command::new(&programs.scenarios)
 }
 
 fn smallest_world(programs: &Programs) -> Command {
@@ -120,16 +106,12 @@ fn scripts(programs: &Programs) -> Command {
 
 impl<'a> Bench<'a> {
     /// Runs everything without a mutant: all must be well.
-    pub(crate) fn new(programs: &'a Programs, folder: &'a Path, quick: bool) -> anyhow::Result<Self> {
-        let quick_steps: [(&str, fn(&Programs) -> Command); 5] = [
-            (UNITS, units),
-            (EDGES, edges),
-            (SCENARIOS, scenarios),
-            (SWARM, swarm),
-            (SCRIPTS, few_scripts),
-        ];
-        let long_steps: [(&str, fn(&Programs) -> Command); 2] = [(SCRIPTS, scripts), (CHECK, smallest_world)];
-        let steps = quick_steps.into_iter().chain(long_steps.into_iter().filter(|_| !quick));
+    pub(crate) fn new(programs: &'a Programs, folder: &'a Path, is_quick: bool) -> anyhow::Result<Self> {
+        let tests = (0..programs.tests.len())
+            .map(|place| -> (_, Run) { (TESTS, Box::new(move |programs| Command::new(&programs.tests[place]))) });
+        let quick: [(_, Run); 2] = [(SWARM, Box::new(swarm)), (SCRIPTS, Box::new(few_scripts))];
+        let long: [(_, Run); 2] = [(SCRIPTS, Box::new(scripts)), (CHECK, Box::new(smallest_world))];
+        let steps = tests.chain(quick).chain(long.into_iter().filter(|_| !is_quick));
         let mut bench = Self {
             programs,
             folder,

@@ -5,8 +5,7 @@ use std::hash::{Hash, Hasher};
 use crate::{
     alarms::Alarm,
     connections::Standing,
-    counters_default,
-    director::{Director, Life},
+    director::{Counters, Director, Life},
     effect::{Task, Urgency},
     event::Intent,
     floor::Gate,
@@ -196,12 +195,6 @@ impl Director {
         self.life != Life::Running
     }
 
-    /// Whether the client's forced eviction is remembered.
-    #[must_use]
-    pub fn holds_client(&self, client: ClientKey) -> bool {
-        self.holds.contains(&client)
-    }
-
     /// Bytes of residents and of workspaces that the ledger counts.
     #[must_use]
     pub fn ledger_bytes(&self) -> (u64, u64) {
@@ -216,12 +209,6 @@ impl Director {
             .iter()
             .map(|(at, alarm)| (*at, format!("{alarm:?}")))
             .collect()
-    }
-
-    /// Whether `connection` has the seat or waits for it.
-    #[must_use]
-    pub fn holds_or_awaits_seat(&self, connection: ConnectionId) -> bool {
-        self.standing(connection) == Some(crate::connections::Standing::Seated)
     }
 
     /// The session on the chair: its connection and the name of its state.
@@ -307,7 +294,7 @@ impl Director {
             jobs: self.jobs.fork(rename),
             jobs_begun: self.jobs_begun,
             alarms,
-            counters: counters_default(),
+            counters: Counters::default(),
         }
     }
 

@@ -133,12 +133,6 @@ impl Director {
         self.alarms.next().map(|(at, _)| at)
     }
 
-    /// What that deadline is for, in words for a log.
-    #[must_use]
-    pub fn next_deadline_reason(&self) -> Option<String> {
-        self.alarms.next().map(|(_, alarm)| format!("{alarm:?}"))
-    }
-
     /// What has been counted so far.
     #[must_use]
     pub fn counters(&self) -> Counters {

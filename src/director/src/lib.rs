@@ -80,8 +80,3 @@ pub const TABLES: [Table; 4] = [
     intake::Intake::TABLE,
     stems::Stems::TABLE,
 ];
-
-#[cfg(feature = "checking")]
-fn counters_default() -> Counters {
-    Counters::default()
-}

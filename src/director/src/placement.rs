@@ -232,3 +232,32 @@ pub(crate) fn give_back(pass: Pass, home: &mut Option<Vacancy>, shared: Option<&
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_vacancy_is_given_away_as_clear_only_while_no_eager_group_is_in() {
+        let mut vacancy = Vacancy::mint();
+        let pass = vacancy.pass();
+        let vacancy = vacancy.attach(Grounds::AllParked).expect_err("an eager group is in");
+        let mut home = Some(vacancy);
+        give_back(pass, &mut home, None);
+        assert!(home.unwrap().attach(Grounds::AllParked).is_ok());
+    }
+
+    #[test]
+    fn eager_groups_share_with_a_separator_that_did_not_come_in_alone() {
+        for (grounds, shares) in [
+            (Grounds::AllParked, false),
+            (Grounds::RoomEnough, true),
+            (Grounds::ToldNotToCare, true),
+        ] {
+            let pass = Vacancy::mint().attach(grounds).unwrap();
+            let mut placement = Placement::from(Parked {}.restore(pass, JobId(1)));
+            assert_eq!(placement.shared_vacancy().is_some(), shares, "{grounds:?}");
+            assert_eq!(placement.grounds(), Some(grounds));
+        }
+    }
+}

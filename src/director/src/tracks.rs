@@ -6,7 +6,7 @@ use crate::{
     director::Director,
     effect::{Effect, Effects, StemsPhase, Task},
     event::{Failure, Found, Outcome},
-    ids::{ConnectionId, TrackId},
+    ids::TrackId,
     intake::Intake,
     jobs::Lane,
     plan::{Group, Work},
@@ -335,11 +335,5 @@ impl Director {
         if let Some(track) = self.tracks.get_mut(&track) {
             track.stems.step(|stems| (step(stems), ()));
         }
-    }
-
-    /// Who brought the track, where that matters to a log.
-    #[must_use]
-    pub fn track_asker(&self, track: TrackId) -> Option<ConnectionId> {
-        self.tracks.get(&track).and_then(|track| track.intake.get().asker())
     }
 }

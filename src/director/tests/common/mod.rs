@@ -202,6 +202,22 @@ impl Pod {
     }
 }
 
+/// A connection that has said what it wants and may send so much.
+pub(crate) fn declare(pod: &mut Pod, intent: Intent, bytes: u64) -> ConnectionId {
+    let connection = pod.connect();
+    pod.event(Event::HandshakeDeclared {
+        connection,
+        intent,
+        bytes,
+    });
+    connection
+}
+
+/// Whether anybody may still name the track.
+pub(crate) fn is_listed(pod: &Pod, track: TrackId) -> bool {
+    pod.director.tracks().any(|(id, view)| id == track && view.is_usable)
+}
+
 pub(crate) fn kind(task: &Task) -> &'static str {
     match task {
         Task::Encode { .. } => "encode",
