@@ -83,9 +83,12 @@ impl Tree {
                 files.insert(file, switched);
             }
             write(&self.root.join(DIRECTOR).join("mutant.rs"), MODULE)?;
-            let library = self.root.join(DIRECTOR).join("lib.rs");
-            let text = read(&library)?;
-            write(&library, &format!("{text}\nmod mutant;\n"))?;
+            let library = format!("{DIRECTOR}/lib.rs");
+            let text = match files.get(library.as_str()) {
+                Some(switched) => switched.text.clone(),
+                None => read(&root.join(&library))?,
+            };
+            write(&self.root.join(&library), &format!("{text}\nmod mutant;\n"))?;
             let errors = self.errors()?;
             if errors.is_empty() {
                 let numbers = files.values().flat_map(|file| file.numbers.iter().copied()).collect();
