@@ -127,19 +127,20 @@ fn states_that_differ_have_different_hashes() {
     let before = hash(&empty.director);
     empty.connect();
     assert_ne!(hash(&empty.director), before);
-    // Which of two tracks plays, and whether the candidate is the incumbent's own client.
+    // Which of three tracks plays, and whether the candidate is the incumbent's own client.
     let mut hashes = BTreeMap::new();
-    for playing in [70, 71] {
+    for playing in [70, 71, 72] {
         for candidate in [1, 2] {
             let mut pod = Pod::new(spectral_plan());
             fixture(&mut pod, TrackId(70));
             fixture(&mut pod, TrackId(71));
+            fixture(&mut pod, TrackId(72));
             session_on(&mut pod, TrackId(playing), 1);
             session_on(&mut pod, TrackId(playing), candidate);
             hashes.insert(hash(&pod.director), (playing, candidate));
         }
     }
-    assert_eq!(hashes.len(), 4, "{hashes:?}");
+    assert_eq!(hashes.len(), 6, "{hashes:?}");
 }
 
 #[test]

@@ -57,10 +57,11 @@ fn a_separator_that_came_in_beside_nobody_leaves_before_anybody_returns() {
     let auto = Policy::Auto { reserve_bytes: 10 };
     let mut pod = Pod::new(Plan {
         policy: auto,
-        budget_bytes: 69,
+        budget_bytes: 100,
         ..weighted_plan()
     });
     let (connection, _) = pod.session(1, Mode::Plain);
+    pod.event(Event::ForeignMemory { bytes: 31 });
     pod.hold("rip");
     pod.upload();
     // Now there is room for both; it came in alone all the same.
@@ -477,4 +478,50 @@ fn progress_of_stems_is_told_to_whom_they_belong_or_who_plays_the_track() {
         "nobody plays it now: {:#?}",
         pod.said
     );
+}
+
+#[test]
+fn a_separator_without_room_waits_for_work_that_takes_nothing_but_its_groups() {
+    let mut plan = weighted_plan();
+    plan.weights_bytes[Group::Separator as usize] = Some(50);
+    plan.budget_bytes = 60;
+    for need in &mut plan.needs {
+        need.workspace_bytes = 0;
+    }
+    let mut pod = Pod::new(plan);
+    let (connection, _) = pod.session(1, Mode::Plain);
+    pod.hold("prompt");
+    pod.event(Event::PromptAsked { connection });
+    pod.upload();
+    assert_eq!(
+        pod.count(&["PushStem"]),
+        pod.count(&["PushStemProgress"]),
+        "{:#?}",
+        pod.said
+    );
+    pod.finish("prompt", Outcome::Done);
+    assert_eq!(pod.count(&["PushStems"]), 1, "{:#?}", pod.said);
+}
+
+#[test]
+fn a_group_that_fails_fails_only_those_who_need_it() {
+    let mut pod = Pod::new(weighted_plan());
+    let (session, _) = pod.session(1, Mode::Plain);
+    pod.hold("rip");
+    pod.upload();
+    for held in ["restore", "encode"] {
+        pod.hold(held);
+    }
+    pod.upload();
+    pod.finish("rip", Outcome::Yielded { abandoned: true });
+    while pod.count(&["start Encode"]) < 3 {
+        pod.finish("restore", Outcome::Done);
+    }
+    let (waiting, _) = pod.upload();
+    assert_eq!(pod.director.phase(Group::Dit), Phase::Restoring);
+    for _ in 0..2 {
+        pod.finish("restore", Outcome::Failed(greenroom_director::Failure::OutOfMemory));
+    }
+    let lost = |connection| pod.count(&["OutOfMemory", &format!("{connection:?}")]);
+    assert_eq!((lost(session), lost(waiting)), (1, 0), "{:#?}", pod.said);
 }
