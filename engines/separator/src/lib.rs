@@ -12,6 +12,8 @@ use greenroom_audio::{Pcm, SAMPLE_RATE, first_bad_sample};
 use greenroom_sync::CancelFlag;
 
 pub use checkpoint::{Checkpoint, CheckpointError, CheckpointState, FetchStep, KNOWN_MODELS, SPLEETER, Verified};
+#[cfg(feature = "cuda")]
+pub use melband::conformance as melband_conformance;
 pub use melband::{Melband, MelbandConfig, MelbandError, MelbandOptions, noise, write_random_checkpoint};
 pub use spleeter::{Spleeter, SpleeterNets, SpleeterOptions, WeightsError};
 

@@ -197,7 +197,8 @@ fn real_out_of_memory(gpu: &Gpu) -> Result<(), GpuError> {
         assert_eq!(stage.figures()?, before, "something is left");
         assert!(matches!(stage.admit(30 << 20), Err(StageError::OutOfMemory { .. })));
     }
-    let refused = gpu.driver().create(before.free + gpu.info().granule);
+    let granule = gpu.info().granule;
+    let refused = gpu.driver().create((before.free + granule).next_multiple_of(granule));
     assert_eq!(refused.map_err(|error| error.severity()), Err(Severity::OutOfMemory));
     drop(hold);
     stage.restore("dit")?;

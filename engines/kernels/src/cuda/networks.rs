@@ -24,8 +24,7 @@ const KEYS: usize = 64;
 const LONG_QUERIES: usize = 128;
 const LONG_THREADS: u32 = 256;
 const LONG_STAGES: usize = 2;
-/// Whether GPUs that have warpgroups multiply by them in long sequences, and their blocks of keys. Not until it has been seen right there.
-const GROUPED: bool = false;
+/// GPUs that have warpgroups multiply by them in long sequences, and their blocks of keys.
 const GROUPED_CAPABILITY: (i32, i32) = (9, 0);
 const GROUPED_STAGES: usize = 3;
 /// Sequences of one block of keys: threads of a block, and how many blocks a multiprocessor has at once.
@@ -267,8 +266,7 @@ impl AttentionCall<'_> {
         // SAFETY: arguments as in attention.cuh, checked as said above; keys have a row a token, of which those of sequences are written.
         unsafe { turn.run(blocks(packs), THREADS as u32, 0)? };
         let tiles = sequences.length.div_ceil(LONG_QUERIES);
-        let grouped =
-            GROUPED && self.qkvg.device().cuda_stream().context().compute_capability().w()? == GROUPED_CAPABILITY;
+        let grouped = self.qkvg.device().cuda_stream().context().compute_capability().w()? == GROUPED_CAPABILITY;
         let (name, stages) = if grouped {
             ("attention_grouped", GROUPED_STAGES)
         } else {

@@ -7,6 +7,8 @@
 mod bands;
 mod bridge;
 mod config;
+#[cfg(feature = "cuda")]
+mod conformance;
 mod error;
 mod fourier;
 mod interruption;
@@ -34,6 +36,8 @@ use greenroom_stage::{DeviceHome, GroupClass, Home, HostImage, ModuleSlot, Tenan
 use greenroom_weights::{DeviceLane, HostWeights, ImageKey, PackedImage};
 use sha2::{Digest, Sha256};
 
+#[cfg(feature = "cuda")]
+pub use self::conformance::conformance;
 pub use self::{config::MelbandConfig, error::MelbandError, random::noise, source::write_random_checkpoint};
 use self::{
     network::Network,

@@ -82,7 +82,7 @@ impl Network {
         Ok(self.sound(&masked)?)
     }
 
-    fn sound(&self, spectra: &Tensor) -> Result<Tensor> {
+    pub(super) fn sound(&self, spectra: &Tensor) -> Result<Tensor> {
         let frames = spectra.dim(2)?;
         self.fourier.sound(spectra, (frames - 1) * self.fourier.hop())
     }

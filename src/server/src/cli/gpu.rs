@@ -25,6 +25,9 @@ enum Bench {
         /// Leave out the pod on an emulated card
         #[arg(long)]
         without_pod: bool,
+        /// Nothing but that pod, with so many GiB of engines
+        #[arg(long, hide = true)]
+        only_pod_gib: Option<u64>,
     },
 }
 
@@ -32,7 +35,13 @@ enum Bench {
 #[allow(clippy::print_stdout, reason = "its output is its purpose")]
 #[cfg(feature = "cuda")]
 pub(super) fn conformance() -> anyhow::Result<u8> {
+    use std::sync::Arc;
+
     use greenroom_cuda::{Gpu, Lane};
+    use greenroom_stage::Stage;
+    use greenroom_weights::DeviceLane;
+
+    use crate::pod::ThreadSettings;
 
     let gpu = match Gpu::open(0) {
         Ok(gpu) => gpu,
@@ -48,7 +57,17 @@ pub(super) fn conformance() -> anyhow::Result<u8> {
         println!("{word:<6} {:>7.2} s  {} {}", line.seconds, line.name, line.detail);
     }
     let lane = Lane::open(&gpu)?;
-    for kernel in greenroom_kernels::conformance(lane.device())? {
+    let pool = Arc::new(ThreadSettings::of_this_machine().signal_pool()?);
+    let mut compared = greenroom_kernels::conformance(lane.device())?;
+    compared.extend(greenroom_separator::melband_conformance(
+        &(lane as Arc<dyn DeviceLane>),
+        &|| {
+            let stage = gpu.stage(None).map_err(|error| error.to_string())?;
+            Ok(Arc::new(stage) as Arc<dyn Stage>)
+        },
+        &pool,
+    )?);
+    for kernel in compared {
         failed += u32::from(!kernel.holds());
         let word = if kernel.holds() { "ok" } else { "FAILED" };
         println!(
@@ -76,11 +95,13 @@ pub(super) fn bench(arguments: &BenchArguments) -> anyhow::Result<u8> {
         runs,
         cycles,
         without_pod,
+        only_pod_gib,
     } = arguments.what;
     let options = crate::gpu_bench::Options {
         runs,
         cycles,
         without_pod,
+        only_pod_gib,
     };
     let figures = crate::gpu_bench::run(&options, &|what| {
         if !json {

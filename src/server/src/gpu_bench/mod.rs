@@ -7,6 +7,7 @@ mod pod;
 mod separation;
 
 use std::{
+    process::{Command, Stdio},
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -16,7 +17,7 @@ use greenroom_cuda::bench;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    config::{Config, DeviceChoice, Settings},
+    config::{DeviceChoice, Settings},
     device::Device,
     pod::ThreadSettings,
 };
@@ -25,6 +26,8 @@ use crate::{
 const COMMIT: Option<&str> = option_env!("GREENROOM_COMMIT");
 /// Card sizes below the real one are made by holding the rest.
 const CARD_BYTES: u64 = 24 << 30;
+/// What compiled engines hold of it.
+const ENGINES_GIB: [u64; 2] = [15, 19];
 
 /// What to measure.
 #[derive(Clone, Debug)]
@@ -35,6 +38,8 @@ pub struct Options {
     pub cycles: u32,
     /// Leave out the pod on an emulated card.
     pub without_pod: bool,
+    /// Nothing but that pod, with so many GiB of engines. It has a process of its own, so that the card holds what a pod's would.
+    pub only_pod_gib: Option<u64>,
 }
 
 /// A figure, and where it has to be.
@@ -64,7 +69,7 @@ const fn at_least(key: &'static str, bar: f64, aim: f64) -> Bar {
     }
 }
 
-const BARS: [Bar; 16] = [
+const BARS: [Bar; 17] = [
     at_most("separate_120s_s", 0.9, 0.4),
     at_most("separator_attach_ms", 20.0, 12.0),
     at_most("separator_detach_ms", 2.0, 0.5),
@@ -77,6 +82,7 @@ const BARS: [Bar; 16] = [
     at_most("yield_ms", 60.0, 30.0),
     at_most("leak_mb", 2.0, 0.0),
     at_most("half_against_single", 1e-2, 1e-2),
+    at_most("bf16_against_single", 1e-2, 1e-2),
     at_most("single_against_cpu", 1e-4, 1e-4),
     at_most("overlap_seen", 0.0, 0.0),
     at_least("worst_free_15_gib", 6.1, 6.1),
@@ -90,6 +96,27 @@ pub struct Figures(Map<String, Value>);
 impl Figures {
     fn put(&mut self, key: &str, value: impl Into<Value>) {
         self.0.insert(key.into(), value.into());
+    }
+
+    /// Runs the pod on its card in a process of its own, and takes its figures over.
+    fn add_pod(&mut self, gib: u64) -> anyhow::Result<()> {
+        let program = std::env::current_exe().context("the program does not know where it is")?;
+        let output = Command::new(program)
+            .args(["bench", "gpu", "--json", "--only-pod-gib", &gib.to_string()])
+            .stderr(Stdio::inherit())
+            .output()
+            .context("the pod's process cannot be started")?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let line = text.lines().last().filter(|_| output.status.success());
+        let line = line.with_context(|| format!("the pod's process failed ({})", output.status))?;
+        let figures: Map<String, Value> = serde_json::from_str(line)?;
+        for (key, figure) in figures {
+            // Seen in one of the pods is seen.
+            let before = self.0.get(&key).and_then(Value::as_u64).unwrap_or(0);
+            let sum = figure.as_u64().map(|figure| Value::from(figure + before));
+            self.0.insert(key, sum.unwrap_or(figure));
+        }
+        Ok(())
     }
 
     /// As one line of JSON.
@@ -128,9 +155,13 @@ pub fn run(options: &Options, say: &dyn Fn(&str)) -> anyhow::Result<Figures> {
         ..Settings::default()
     }
     .resolve()?;
+    let mut figures = Figures::default();
+    if let Some(gib) = options.only_pod_gib {
+        pod::measure(&config, gib, &mut figures)?;
+        return Ok(figures);
+    }
     let device = Device::choose(&config)?;
     let gpu = device.as_gpu().context("this is no GPU")?;
-    let mut figures = Figures::default();
     figures.put("commit", COMMIT.unwrap_or("unknown"));
     figures.put("date", today());
     figures.put("gpu", gpu.info().name.clone());
@@ -141,10 +172,11 @@ pub fn run(options: &Options, say: &dyn Fn(&str)) -> anyhow::Result<Figures> {
     say("a whole separation");
     let pool = Arc::new(ThreadSettings::of_this_machine().signal_pool()?);
     separation::measure(&device, &pool, options, &mut figures, say)?;
+    drop(device);
     if !options.without_pod {
-        for gib in [15, 19] {
+        for gib in ENGINES_GIB {
             say(&format!("three uploads on a card of 24 GiB with {gib} GiB of engines"));
-            pod::measure(&config_of_a_pod(&config), gpu, gib, &mut figures)?;
+            figures.add_pod(gib)?;
         }
     }
     Ok(figures)
@@ -199,14 +231,6 @@ fn placement(gpu: &greenroom_cuda::Gpu, options: &Options, figures: &mut Figures
         );
     }
     Ok(())
-}
-
-fn config_of_a_pod(config: &Config) -> Config {
-    Config {
-        host: [127, 0, 0, 1].into(),
-        port: 0,
-        ..config.clone()
-    }
 }
 
 /// The day, in UTC, as `2026-11-25`.

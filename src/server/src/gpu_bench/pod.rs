@@ -45,30 +45,31 @@ const GROUPS: GroupBytes = GroupBytes {
     vae: 322 * MEBIBYTE,
 };
 
-pub(super) fn measure(config: &Config, gpu: &Gpu, engines_gib: u64, figures: &mut Figures) -> anyhow::Result<()> {
+pub(super) fn measure(config: &Config, engines_gib: u64, figures: &mut Figures) -> anyhow::Result<()> {
     let files = tempfile::tempdir().context("no room for the pod's files")?;
     let config = Config {
+        host: [127, 0, 0, 1].into(),
         data_dir: files.path().join("data"),
         generator: GeneratorChoice::Weighted,
         memory_budget_bytes: Some(CARD_BYTES - (engines_gib << 30) - LIBRARIES_BYTES),
         ..config.clone()
     };
     let device = Device::choose(&config)?;
+    let gpu = device.as_gpu().context("this is no GPU")?.clone();
     let engines = engines(device)?;
-    let smaller_card = Hold::take(gpu, gpu.info().total_bytes - CARD_BYTES)?;
-    let held = Hold::take(gpu, engines_gib << 30)?;
+    let _smaller_card = Hold::take(&gpu, gpu.info().total_bytes - CARD_BYTES)?;
+    let held = Hold::take(&gpu, engines_gib << 30)?;
 
-    let watch = Watch::start(gpu);
+    let watch = Watch::start(&gpu);
     let runtime = tokio::runtime::Runtime::new().context("no threads for sockets")?;
     let uploads = runtime.block_on(uploads(&config, engines));
     let seen = watch.end()?;
-    drop(runtime);
-    drop((smaller_card, held));
     let uploads = uploads?;
     figures.put(
         &format!("worst_free_{engines_gib}_gib"),
         seen.worst_free as f64 / GIBIBYTE,
     );
+    let libraries = gpu.info().total_bytes - gpu.driver().memory()?.free - held.bytes();
     figures.put(
         &format!("pod_{engines_gib}_gib"),
         json!({
@@ -76,10 +77,11 @@ pub(super) fn measure(config: &Config, gpu: &Gpu, engines_gib: u64, figures: &mu
             "stems_ms": uploads.iter().map(|upload| upload.1).collect::<Vec<_>>(),
             "looks": seen.looks,
             "looks_with_separator": seen.with_separator,
+            "held_at_the_end_mib": libraries.saturating_sub(gpu.info().total_bytes - CARD_BYTES) / MEBIBYTE,
+            "held_at_the_start_mib": seen.base.saturating_sub(gpu.info().total_bytes - CARD_BYTES + held.bytes()) / MEBIBYTE,
         }),
     );
-    let before = figures.0.get("overlap_seen").and_then(serde_json::Value::as_u64);
-    figures.put("overlap_seen", before.unwrap_or(0) + seen.overlaps);
+    figures.put("overlap_seen", seen.overlaps);
     Ok(())
 }
 
@@ -153,6 +155,8 @@ struct Seen {
     with_separator: u64,
     overlaps: u64,
     worst_free: u64,
+    /// Held before the pod began, by the card's smallness, the engines, and what the driver and its libraries took so far.
+    base: u64,
 }
 
 /// Looks at the driver's figures again and again, on a thread of its own.
@@ -184,9 +188,11 @@ fn look(gpu: &Gpu, over: &AtomicBool) -> anyhow::Result<Seen> {
     let weights = |bytes: u64| bytes.next_multiple_of(granule);
     let (conditioner, vae) = (weights(GROUPS.conditioner), weights(GROUPS.vae));
     let eager = [0, vae, conditioner, conditioner + vae];
-    let mut base = None;
+    let start = driver.memory()?;
+    let base = start.total - start.free - driver.pool()?.reserved;
     let mut seen = Seen {
         worst_free: u64::MAX,
+        base,
         ..Seen::default()
     };
     while !over.load(Ordering::Relaxed) {
@@ -197,7 +203,6 @@ fn look(gpu: &Gpu, over: &AtomicBool) -> anyhow::Result<Seen> {
         // A look in the middle of an allocation tells nothing of owners.
         if before == after {
             let held = memory.total - memory.free - before;
-            let base = *base.get_or_insert(held);
             let mapped = held.saturating_sub(base);
             let near = |bytes: u64| mapped.abs_diff(bytes) <= SLACK_BYTES;
             let separator = !eager.iter().any(|bytes| near(*bytes));

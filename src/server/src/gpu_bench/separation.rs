@@ -180,7 +180,7 @@ fn leak(house: &House, stage: &CudaStage, driver: &dyn Driver, options: &Options
 fn compare(house: &House, device: &Device, pool: &Arc<rayon::ThreadPool>, figures: &mut Figures) -> anyhow::Result<()> {
     let track = Arc::new(noise(COMPARED_S));
     let gpu = device.as_gpu().context("this is no GPU")?;
-    let single = |options: MelbandOptions, stage: Arc<dyn Stage>| -> anyhow::Result<Stems> {
+    let separated = |options: MelbandOptions, stage: Arc<dyn Stage>| -> anyhow::Result<Stems> {
         let house = House::new(stage, options)?;
         house.restore()?;
         let stems = house.separate(&track)?.0;
@@ -188,14 +188,18 @@ fn compare(house: &House, device: &Device, pool: &Arc<rayon::ThreadPool>, figure
         Ok(stems)
     };
     let half = house.separate(&track)?.0;
-    let options = MelbandOptions {
-        dtype: DType::F32,
+    let of = |dtype| MelbandOptions {
+        dtype,
         ..melband_options(device, Arc::clone(pool))
     };
-    let on_gpu = single(options.clone(), Arc::new(gpu.stage(None)?))?;
+    let coarse = separated(of(DType::BF16), Arc::new(gpu.stage(None)?))?;
+    let options = of(DType::F32);
+    let on_gpu = separated(options.clone(), Arc::new(gpu.stage(None)?))?;
     let options = MelbandOptions { lane: None, ..options };
-    let on_cpu = single(options, Arc::new(CpuStage::new(u64::MAX)))?;
+    let on_cpu = separated(options, Arc::new(CpuStage::new(u64::MAX)))?;
     figures.put("half_against_single", difference(&half, &on_gpu));
+    figures.put("bf16_against_single", difference(&coarse, &on_gpu));
+    figures.put("half_against_cpu", difference(&half, &on_cpu));
     figures.put("single_against_cpu", difference(&on_gpu, &on_cpu));
     Ok(())
 }

@@ -105,6 +105,8 @@ impl From<SeparateError> for JobError {
         let message = error.to_string();
         match error {
             SeparateError::NotResident => Self::new(Failure::Internal, message),
+            SeparateError::OutOfMemory(_) => Self::new(Failure::OutOfMemory, message),
+            SeparateError::DeviceLost(_) => Self::new(Failure::DeviceLost, message),
             _ => Self::new(Failure::StemExtractFailed, message),
         }
     }
