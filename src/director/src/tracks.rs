@@ -163,7 +163,6 @@ impl Director {
             return;
         }
         let (done, total, phase) = match state.stems.get() {
-            Stems::Queued(_) => (0, 0, StemsPhase::Queued),
             Stems::Ripping(ripping) => (ripping.rip().done, ripping.rip().total, StemsPhase::Ripping),
             Stems::Encoding(_) | Stems::Saving(_) => (0, 0, StemsPhase::Saving),
             _ => return,

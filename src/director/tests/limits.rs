@@ -274,3 +274,34 @@ fn an_upload_lingers_for_its_client_unless_the_close_was_forced() {
     assert!(!survives(false, Some(2)));
     assert!(!survives(true, Some(2)));
 }
+
+#[test]
+fn what_a_waiting_swap_names_stays_when_an_earlier_one_of_it_fails() {
+    let mut pod = Pod::new(spectral_plan());
+    let (connection, _) = pod.session(1, Mode::Plain);
+    let sent = TrackId(70);
+    pod.hold("swap");
+    for source in [Source::Sent(sent), Source::Track(sent)] {
+        let mode = Mode::Plain;
+        pod.event(Event::SwapAsked {
+            connection,
+            source,
+            mode,
+        });
+    }
+    pod.finish("swap", common::BROKEN);
+    assert!(is_listed(&pod, sent), "the second swap wants it");
+    // Another one that it brings is superseded, and nobody wants that.
+    let other = TrackId(71);
+    for source in [Source::Sent(other), Source::Track(sent)] {
+        let mode = Mode::Plain;
+        pod.event(Event::SwapAsked {
+            connection,
+            source,
+            mode,
+        });
+    }
+    assert!(!is_listed(&pod, other) && is_listed(&pod, sent), "{:#?}", pod.said);
+    pod.finish("swap", Outcome::Done);
+    assert_eq!(pod.count(&["SwapReady", &format!("{sent:?}")]), 1);
+}

@@ -4,7 +4,8 @@ mod common;
 
 use common::{Pod, declare, spectral_plan, weighted_plan};
 use greenroom_director::{
-    Event, Found, Group, Intent, JobId, Mode, Outcome, Phase, Plan, Policy, Source, Span, TrackId, Work,
+    ConnectionId, Event, Found, Group, Intent, JobId, Mode, Outcome, Phase, Plan, Policy, Source, Span, Task, TrackId,
+    Work,
 };
 
 /// Uploads under this policy, beside a session; whether any eager group left for the rip.
@@ -317,34 +318,6 @@ fn what_the_last_ticks_hold_is_waited_for() {
     assert_eq!(pod.count(&["UploadOk"]), 1, "{:#?}", pod.said);
 }
 
-/// Who waits for what, told by which rip begins first.
-#[test]
-fn a_rip_that_is_waited_for_goes_before_one_that_is_newer() {
-    let mut pod = Pod::new(spectral_plan());
-    let (connection, _) = pod.session(1, Mode::Plain);
-    pod.hold("rip");
-    let tracks: Vec<TrackId> = (0..3).map(|_| pod.upload().1).collect();
-    // The second is the newest but one, and nobody waits for it.
-    pod.event(Event::SwapAsked {
-        connection,
-        source: Source::Track(tracks[1]),
-        mode: Mode::Full,
-    });
-    pod.event(Event::SwapAsked {
-        connection,
-        source: Source::Track(tracks[0]),
-        mode: Mode::Vocals,
-    });
-    pod.forget();
-    pod.finish("rip", Outcome::Yielded { abandoned: true });
-    assert!(
-        pod.place(&["start Rip", &format!("{:?}", tracks[0])]) < usize::MAX,
-        "{:#?}",
-        pod.said
-    );
-    assert_eq!(pod.count(&["start Rip"]), 1);
-}
-
 #[test]
 fn a_session_that_waits_for_stems_is_waited_for() {
     let mut pod = Pod::new(spectral_plan());
@@ -363,26 +336,6 @@ fn a_session_that_waits_for_stems_is_waited_for() {
     assert_eq!(pod.count(&["Cancel"]), 0, "{:#?}", pod.said);
     pod.finish("rip", Outcome::Done);
     assert_eq!(pod.count(&["SessionReady", "stems: Ready"]), 1, "{:#?}", pod.said);
-}
-
-#[test]
-fn a_rip_of_what_plays_goes_before_one_that_is_newer() {
-    let mut pod = Pod::new(spectral_plan());
-    let (connection, _) = pod.session(1, Mode::Plain);
-    pod.hold("rip");
-    let tracks: Vec<TrackId> = (0..3).map(|_| pod.upload().1).collect();
-    pod.event(Event::SwapAsked {
-        connection,
-        source: Source::Track(tracks[0]),
-        mode: Mode::Plain,
-    });
-    // One is in mid-rip; each upload made it give way, and it goes on first.
-    while pod.pending.iter().any(|(_, task)| common::kind(task) == "rip") && pod.count(&["PushStems"]) == 0 {
-        pod.finish("rip", Outcome::Done);
-    }
-    pod.finish("rip", Outcome::Done);
-    pod.finish("rip", Outcome::Done);
-    assert_eq!(pod.count(&["PushStems"]), 3, "{:#?}", pod.said);
 }
 
 #[test]
@@ -524,4 +477,104 @@ fn a_group_that_fails_fails_only_those_who_need_it() {
     }
     let lost = |connection| pod.count(&["OutOfMemory", &format!("{connection:?}")]);
     assert_eq!((lost(session), lost(waiting)), (1, 0), "{:#?}", pod.said);
+}
+
+/// Three uploads, of which the first one's rip has begun and holds the separator.
+fn first_of_three() -> (Pod, ConnectionId, Vec<TrackId>) {
+    let mut pod = Pod::new(spectral_plan());
+    let (connection, _) = pod.session(1, Mode::Plain);
+    pod.hold("rip");
+    let mut tracks = vec![pod.upload().1];
+    for _ in 0..2 {
+        tracks.push(pod.upload().1);
+        pod.finish("rip", Outcome::Yielded { abandoned: true });
+    }
+    pod.forget();
+    (pod, connection, tracks)
+}
+
+fn swap(connection: ConnectionId, track: TrackId, mode: Mode) -> Event {
+    let source = Source::Track(track);
+    Event::SwapAsked {
+        connection,
+        source,
+        mode,
+    }
+}
+
+fn ripping(pod: &Pod) -> Option<TrackId> {
+    let jobs = pod.pending.iter().rev();
+    jobs.into_iter().find_map(|(_, task)| match task {
+        Task::Rip { track } => Some(*track),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_rip_that_is_waited_for_goes_before_one_that_has_begun() {
+    let (mut pod, connection, tracks) = first_of_three();
+    assert_eq!(ripping(&pod), Some(tracks[0]), "what has begun goes on");
+    pod.event(swap(connection, tracks[1], Mode::Full));
+    assert_eq!(pod.count(&["Cancel"]), 0, "its stems may come later");
+    pod.event(swap(connection, tracks[1], Mode::Vocals));
+    assert_eq!(pod.count(&["Cancel", "Now"]), 1);
+    pod.finish("rip", Outcome::Yielded { abandoned: true });
+    assert_eq!(ripping(&pod), Some(tracks[1]));
+    pod.forget();
+    pod.event(Event::Timer);
+    assert_eq!(pod.count(&["Cancel"]), 0, "it does not give way to itself");
+    pod.finish("rip", Outcome::Done);
+    assert_eq!(pod.count(&["SwapReady", "Vocals"]), 1, "{:#?}", pod.said);
+}
+
+#[test]
+fn a_rip_that_nobody_waits_for_any_more_goes_on_before_a_newer_one() {
+    let (mut pod, connection, tracks) = first_of_three();
+    pod.event(swap(connection, tracks[2], Mode::Vocals));
+    pod.finish("rip", Outcome::Yielded { abandoned: true });
+    pod.event(swap(connection, tracks[0], Mode::Vocals));
+    pod.finish("rip", Outcome::Yielded { abandoned: true });
+    assert_eq!(ripping(&pod), Some(tracks[0]));
+    pod.forget();
+    // Both have begun, and the other one is newer; but nobody waits for either.
+    pod.event(swap(connection, tracks[0], Mode::Plain));
+    assert_eq!(pod.count(&["SwapReady"]), 1);
+    pod.event(swap(connection, tracks[1], Mode::Plain));
+    assert_eq!(pod.count(&["Cancel"]), 0, "{:#?}", pod.said);
+}
+
+#[test]
+fn a_rip_of_what_plays_goes_before_one_that_is_newer() {
+    let (mut pod, connection, tracks) = first_of_three();
+    pod.event(swap(connection, tracks[1], Mode::Plain));
+    pod.finish("rip", Outcome::Done);
+    assert_eq!(ripping(&pod), Some(tracks[1]));
+    pod.finish("rip", Outcome::Done);
+    assert_eq!(ripping(&pod), Some(tracks[2]));
+}
+
+#[test]
+fn a_session_that_waits_for_stems_has_them_made_first() {
+    for (mode, cancelled) in [(Mode::Instruments, 1), (Mode::Full, 0)] {
+        let mut pod = Pod::new(spectral_plan());
+        pod.hold("rip");
+        let mut tracks = vec![pod.upload().1];
+        tracks.push(pod.upload().1);
+        pod.finish("rip", Outcome::Yielded { abandoned: true });
+        pod.finish("rip", Outcome::Done);
+        assert_eq!(ripping(&pod), Some(tracks[1]));
+        tracks.push(pod.upload().1);
+        let connection = declare(&mut pod, Intent::Session, 1);
+        pod.event(Event::SessionAsked {
+            connection,
+            client: None,
+            source: Source::Track(tracks[2]),
+            mode,
+        });
+        // The third is encoded; while it is being saved the second goes on.
+        pod.forget();
+        pod.finish("rip", Outcome::Yielded { abandoned: true });
+        assert_eq!(ripping(&pod), Some(tracks[1]));
+        assert_eq!(pod.count(&["Cancel", "Now"]), cancelled, "{mode:?}: {:#?}", pod.said);
+    }
 }
