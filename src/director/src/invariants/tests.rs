@@ -34,6 +34,7 @@ fn plan() -> Plan {
         budget_bytes: 20,
         policy: Policy::Always,
         uploads: Uploads::Wipe,
+        keeps_stems: true,
         limits: Limits::default(),
         times: Times::default(),
     }
