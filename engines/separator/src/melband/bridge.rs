@@ -85,12 +85,20 @@ mod gpu {
         op::BackpropOp,
     };
 
-    /// Page-locked memory for one batch each way: a copy from or to memory that is not is ten times as slow.
+    /// Page-locked memory for one batch each way: a copy from or to memory that is not is ten times as slow. The driver's own events are
+    /// off on lanes, so what is copied when is told by events of ours.
     pub(super) struct Staging {
         device: CudaDevice,
         values: usize,
-        there: Mutex<PinnedHostSlice<f32>>,
+        there: Mutex<There>,
         back: Mutex<PinnedHostSlice<f32>>,
+    }
+
+    /// The way there.
+    struct There {
+        memory: PinnedHostSlice<f32>,
+        /// The end of the newest copy of it: after a batch that was abandoned it may still be under way.
+        copied: Option<CudaEvent>,
     }
 
     impl Staging {
@@ -105,13 +113,16 @@ mod gpu {
                 let slice = unsafe { context.alloc_pinned_with_flags::<f32>(values, 0) };
                 let mut slice = slice.w()?;
                 slice.as_mut_slice().w()?.fill(0.0);
-                Ok::<_, candle_core::Error>(Mutex::new(slice))
+                Ok::<_, candle_core::Error>(slice)
             };
             Ok(Some(Self {
                 device: device.clone(),
                 values,
-                there: pinned()?,
-                back: pinned()?,
+                there: Mutex::new(There {
+                    memory: pinned()?,
+                    copied: None,
+                }),
+                back: Mutex::new(pinned()?),
             }))
         }
 
@@ -121,9 +132,13 @@ mod gpu {
 
         pub(super) fn send(&self, shape: (usize, usize, usize), fill: impl FnOnce(&mut [f32])) -> Result<Tensor> {
             let mut there = self.there.lock().unwrap_or_else(PoisonError::into_inner);
-            // Waits for the copy before.
-            fill(there.as_mut_slice().w()?);
-            let slice = self.device.cuda_stream().clone_htod(&*there).w()?;
+            if let Some(copied) = there.copied.take() {
+                copied.synchronize().w()?;
+            }
+            fill(there.memory.as_mut_slice().w()?);
+            let stream = self.device.cuda_stream();
+            let slice = stream.clone_htod(&there.memory).w()?;
+            there.copied = Some(stream.record_event(None).w()?);
             let storage = CudaStorage::wrap_cuda_slice(slice, self.device.clone());
             Ok(Tensor::from_storage(
                 Storage::Cuda(storage),
@@ -140,8 +155,9 @@ mod gpu {
                 candle_core::bail!("what is fetched is no contiguous tensor of the device")
             };
             let values = storage.as_cuda_slice::<f32>()?.slice(start..end);
-            self.device.cuda_stream().memcpy_dtoh(&values, &mut *back).w()?;
-            // Waits for the copy.
+            let stream = self.device.cuda_stream();
+            stream.memcpy_dtoh(&values, &mut *back).w()?;
+            stream.synchronize().w()?;
             Ok(take(back.as_slice().w()?))
         }
     }

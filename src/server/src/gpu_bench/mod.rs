@@ -13,7 +13,8 @@ use std::{
 };
 
 use anyhow::Context;
-use greenroom_cuda::bench;
+use candle_core::{DType, Tensor};
+use greenroom_cuda::{Gpu, Lane, bench};
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -160,6 +161,7 @@ pub fn run(options: &Options, say: &dyn Fn(&str)) -> anyhow::Result<Figures> {
         pod::measure(&config, gib, &mut figures)?;
         return Ok(figures);
     }
+    memory_of_libraries(&mut figures)?;
     let device = Device::choose(&config)?;
     let gpu = device.as_gpu().context("this is no GPU")?;
     figures.put("commit", COMMIT.unwrap_or("unknown"));
@@ -182,7 +184,39 @@ pub fn run(options: &Options, say: &dyn Fn(&str)) -> anyhow::Result<Figures> {
     Ok(figures)
 }
 
-fn placement(gpu: &greenroom_cuda::Gpu, options: &Options, figures: &mut Figures) -> anyhow::Result<()> {
+/// What the driver and its libraries take of the device, step by step, before anything of ours is there.
+fn memory_of_libraries(figures: &mut Figures) -> anyhow::Result<()> {
+    let gpu = Gpu::open(0)?;
+    let driver = gpu.driver();
+    let mut steps = Map::new();
+    let mut held = 0;
+    let mut note = |step: &str| -> anyhow::Result<()> {
+        let memory = driver.memory()?;
+        let now = (memory.total - memory.free - driver.pool()?.reserved) >> 20;
+        steps.insert(step.into(), json!(now.saturating_sub(held)));
+        held = now;
+        Ok(())
+    };
+    note("context_and_foreign")?;
+    let first = Lane::open(&gpu)?;
+    note("first_lane")?;
+    let _second = Lane::open(&gpu)?;
+    note("second_lane")?;
+    let ones = Tensor::ones((512, 512), DType::F16, first.device())?;
+    note("first_kernel")?;
+    ones.matmul(&ones)?
+        .sum_all()?
+        .to_dtype(DType::F32)?
+        .to_scalar::<f32>()?;
+    note("first_product")?;
+    greenroom_kernels::rms_norm(&ones, &Tensor::ones(512, DType::F32, first.device())?, 1e-6)?;
+    first.synchronize()?;
+    note("kernels_of_ours")?;
+    figures.put("library_mib", steps);
+    Ok(())
+}
+
+fn placement(gpu: &Gpu, options: &Options, figures: &mut Figures) -> anyhow::Result<()> {
     let report = bench::placement(
         gpu,
         &bench::Options {
