@@ -184,15 +184,29 @@ pub(crate) fn lints() -> anyhow::Result<()> {
     ])
 }
 
-/// Builds the program for GPU machines and packs it; gives where it is.
-pub(crate) fn dist() -> anyhow::Result<()> {
+/// Holds the GPU's stage and kernels against their lists, where there is a GPU.
+pub(crate) fn conformance() -> anyhow::Result<()> {
+    if !Path::new("/dev/nvidiactl").exists() {
+        shell::say("skipped: no GPU");
+        return Ok(());
+    }
+    shell::run(shell::text(&build()?)?, &["conformance"])
+}
+
+/// Builds the program with CUDA; gives where it is.
+fn build() -> anyhow::Result<PathBuf> {
     let toolkit = Toolkit::fetched()?;
     shell::say("building the program with CUDA (the first time about a quarter of an hour on two cores)");
     let folder = shell::root()?.join("target/gpu");
     let target = format!("--target-dir={}", shell::text(&folder)?);
     let package = ["build", "--release", "--package=greenroom", "--features=greenroom/cuda"];
     toolkit.cargo(&[&package[..], &[&target]].concat())?;
-    let built = folder.join(TARGET).join("release/greenroom");
+    Ok(folder.join(TARGET).join("release/greenroom"))
+}
+
+/// Builds the program for GPU machines and packs it.
+pub(crate) fn dist() -> anyhow::Result<()> {
+    let built = build()?;
     let packed = shell::root()?.join("target/dist");
     fs::create_dir_all(&packed)?;
     let program = packed.join("greenroom-cuda");

@@ -43,6 +43,7 @@ fn steps(quick: bool, keep_going: bool) -> Vec<Step> {
         ("page: packages, types, unit tests, build", page),
         ("lints", lints),
         ("lints with CUDA", cuda::lints),
+        ("what a GPU's stage and kernels must do", cuda::conformance),
         ("the program", || {
             shell::run(
                 "cargo",

@@ -161,6 +161,13 @@ pub fn run(options: &Options, say: &dyn Fn(&str)) -> anyhow::Result<Figures> {
         pod::measure(&config, gib, &mut figures)?;
         return Ok(figures);
     }
+    if !options.without_pod {
+        // First: a context of this process would be on the same card.
+        for gib in ENGINES_GIB {
+            say(&format!("three uploads on a card of 24 GiB with {gib} GiB of engines"));
+            figures.add_pod(gib)?;
+        }
+    }
     memory_of_libraries(&mut figures)?;
     let device = Device::choose(&config)?;
     let gpu = device.as_gpu().context("this is no GPU")?;
@@ -174,13 +181,6 @@ pub fn run(options: &Options, say: &dyn Fn(&str)) -> anyhow::Result<Figures> {
     say("a whole separation");
     let pool = Arc::new(ThreadSettings::of_this_machine().signal_pool()?);
     separation::measure(&device, &pool, options, &mut figures, say)?;
-    drop(device);
-    if !options.without_pod {
-        for gib in ENGINES_GIB {
-            say(&format!("three uploads on a card of 24 GiB with {gib} GiB of engines"));
-            figures.add_pod(gib)?;
-        }
-    }
     Ok(figures)
 }
 

@@ -33,16 +33,16 @@ const UPLOADS: u32 = 3;
 const LIBRARIES_BYTES: u64 = 700 * MEBIBYTE;
 /// How often memory is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
-/// By how much a sum of groups may be off: each is mapped in whole granules.
+/// The small groups together, and more than any of them: what is mapped beyond it is the conditioner or the separator.
 const SLACK_BYTES: u64 = 16 * MEBIBYTE;
 
-/// Groups of a pod whose decoder is a compiled engine: what an upload needs of the generator is there in its real size (condition encoder,
-/// tokenizer and detokenizer; VAE), the rest is held as engines.
+/// Groups of a pod whose decoder and autoencoder are compiled engines, which own their weights and are not parked: what an upload needs of
+/// the eager generator is there in its real size (condition encoder, tokenizer and detokenizer); the smallest possible stand for the rest.
 const GROUPS: GroupBytes = GroupBytes {
     dit: 0,
     conditioner: 1560 * MEBIBYTE,
     text_encoder: 0,
-    vae: 322 * MEBIBYTE,
+    vae: 0,
 };
 
 pub(super) fn measure(config: &Config, engines_gib: u64, figures: &mut Figures) -> anyhow::Result<()> {
@@ -184,10 +184,7 @@ impl Watch {
 /// The driver tells sums, not owners: whose they are is told by their sizes.
 fn look(gpu: &Gpu, over: &AtomicBool) -> anyhow::Result<Seen> {
     let driver = gpu.driver();
-    let granule = gpu.info().granule;
-    let weights = |bytes: u64| bytes.next_multiple_of(granule);
-    let (conditioner, vae) = (weights(GROUPS.conditioner), weights(GROUPS.vae));
-    let eager = [0, vae, conditioner, conditioner + vae];
+    let conditioner = GROUPS.conditioner.next_multiple_of(gpu.info().granule);
     let start = driver.memory()?;
     let base = start.total - start.free - driver.pool()?.reserved;
     let mut seen = Seen {
@@ -204,13 +201,11 @@ fn look(gpu: &Gpu, over: &AtomicBool) -> anyhow::Result<Seen> {
         if before == after {
             let held = memory.total - memory.free - before;
             let mapped = held.saturating_sub(base);
-            let near = |bytes: u64| mapped.abs_diff(bytes) <= SLACK_BYTES;
-            let separator = !eager.iter().any(|bytes| near(*bytes));
+            let eager = mapped >= conditioner;
+            let separator = mapped - if eager { conditioner } else { 0 } > SLACK_BYTES;
             seen.looks += 1;
             seen.with_separator += u64::from(separator);
-            // With the separator alone less is mapped than with it and the smallest eager group.
-            let alone = mapped < weights(400 * MEBIBYTE) + vae;
-            seen.overlaps += u64::from(separator && !alone);
+            seen.overlaps += u64::from(separator && eager);
         }
         thread::sleep(LOOK_EVERY);
     }
