@@ -202,3 +202,69 @@ fn a_wipe_while_stems_are_encoded_keeps_them_from_the_disk() {
     assert_eq!(pod.count(&["start Wipe", &format!("{track:?}")]), 1);
     assert!(pod.director.unfinished().is_empty());
 }
+
+/// A report that says nothing new is no batch.
+#[test]
+fn a_rip_that_reports_and_does_not_get_on_is_still_owed_its_batch() {
+    let mut pod = Pod::new(weighted_plan());
+    let (connection, track) = pod.session(1, Mode::Plain);
+    for kind in ["swap", "rip"] {
+        pod.hold(kind);
+    }
+    swap(&mut pod, connection, track);
+    pod.upload();
+    for _ in 0..5 {
+        swap(&mut pod, connection, track);
+        pod.finish("swap", Outcome::Done);
+    }
+    let (job, _) = pod.pending[0];
+    let total = 9;
+    for (done, cancelled) in [(0, 0), (1, 1)] {
+        pod.event(Event::RipProgress { job, done, total });
+        assert_eq!(pod.count(&["Cancel", "Now"]), cancelled, "{done}: {:#?}", pod.said);
+    }
+}
+
+#[test]
+fn swaps_never_wait_for_a_rip_that_keeps_away_from_nobody() {
+    let mut pod = Pod::new(greenroom_director::Plan {
+        policy: greenroom_director::Policy::Never,
+        ..weighted_plan()
+    });
+    let (connection, track) = pod.session(1, Mode::Plain);
+    pod.hold("rip");
+    pod.upload();
+    for _ in 0..20 {
+        swap(&mut pod, connection, track);
+    }
+    assert_eq!(pod.count(&["SwapReady"]), 20, "{:#?}", pod.said);
+}
+
+#[test]
+fn stems_are_not_encoded_any_more_when_the_pod_ends() {
+    let mut pod = Pod::new(keeping_plan());
+    pod.hold("encode stems");
+    let (connection, _) = pod.upload();
+    pod.event(Event::ShutdownAsked);
+    pod.event(Event::ConnectionGone { connection });
+    pod.finish("encode stems", Outcome::Cancelled);
+    assert_eq!(pod.count(&["start EncodeStems"]), 1, "{:#?}", pod.said);
+    assert_eq!(pod.count(&["Exit { code: 0 }"]), 1);
+}
+
+#[test]
+fn whether_a_rip_is_owed_a_turn_can_be_seen() {
+    let mut pod = Pod::new(weighted_plan());
+    let (connection, track) = pod.session(1, Mode::Plain);
+    for kind in ["swap", "rip"] {
+        pod.hold(kind);
+    }
+    swap(&mut pod, connection, track);
+    pod.upload();
+    assert!(!pod.director.owes_rip_a_turn());
+    for _ in 0..4 {
+        swap(&mut pod, connection, track);
+        pod.finish("swap", Outcome::Done);
+    }
+    assert!(pod.director.owes_rip_a_turn());
+}
