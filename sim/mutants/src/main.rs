@@ -85,7 +85,7 @@ fn main() -> anyhow::Result<()> {
         })
         .collect();
     let outcomes = tried(&cli, &root, &target, &mutants)?;
-    let whole = !cli.changed && !cli.quick && cli.file.is_empty();
+    let whole = !cli.changed && cli.file.is_empty();
     report(&root, &record, &mutants, &outcomes, whole)
 }
 
