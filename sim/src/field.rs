@@ -21,6 +21,7 @@ pub struct Line {
 }
 
 const SCENARIOS: &str = "src/director/tests/scenarios.rs";
+const SHORTAGE: &str = "src/director/tests/shortage.rs";
 const POD: &str = "src/server/tests/pod.rs";
 const STAGE: &str = "engines/stage/tests/faults.rs";
 const CONFORMANCE: &str = "engines/stage/tests/conformance.rs";
@@ -80,8 +81,9 @@ lines! {
         ["tests/tests/slow_consumer.rs"::after_a_minute_it_holds_what_the_server_holds_with_the_embedded_generator];
     14 "after a swap the old song plays on" [] [] [POD::a_swap_brings_its_buffer_and_slices_of_the_new_source_only];
     15 "out of memory at any allocation, and again in the retry" [AllocationFails ComputeOutOfMemory]
-        [OutOfMemoryTwice RestoreRetried]
-        [SCENARIOS::out_of_memory_is_tried_once_more_and_then_told, STAGE::an_allocation_that_fails_takes_nothing_and_the_retry_may_fail_too];
+        [OutOfMemoryTwice RestoreRetried RipRetried RipOutOfMemoryTwice]
+        [SCENARIOS::out_of_memory_is_tried_once_more_and_then_told, SHORTAGE::the_second_time_the_owner_is_told_and_the_session_plays_on,
+         POD::a_rip_without_room_is_tried_again_and_its_stems_come, STAGE::an_allocation_that_fails_takes_nothing_and_the_retry_may_fail_too];
     16 "out of memory halfway through a restore" [HalfRestore] [HalfRestoreRetried]
         [CONFORMANCE::the_simulated_stage_conforms];
     17 "freed memory is not back when the next load starts" [LateFrees] [FreedLate]

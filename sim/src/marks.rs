@@ -81,6 +81,8 @@ marks! {
     UploadResumed "an upload survives its client's reload";
     SeparatorNotLoaded "the separator's weights would not come in";
     RipOutOfMemory "a rip out of memory";
+    RipRetried "a rip retried after memory ran out, and done";
+    RipOutOfMemoryTwice "a rip out of memory, and again in the retry";
     RipFails "a rip fails";
     RipHangs "a rip hangs past its deadline";
     StemsEncodeFails "stems are written though they could not be encoded";

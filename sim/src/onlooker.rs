@@ -53,6 +53,8 @@ pub(crate) struct Onlooker {
     owed_at_boot: Vec<TrackId>,
     last_client: Option<ClientKey>,
     wipes_failed: Vec<TrackId>,
+    /// Tracks whose rip ran out of memory.
+    ripped_short: Vec<TrackId>,
     shutdowns: u32,
     /// The group that left the device last, if none came since.
     left_last: Option<Group>,
@@ -253,7 +255,15 @@ impl Onlooker {
         }
         match (task, outcome) {
             (Task::Rip { .. }, Outcome::Yielded { .. }) => marks.hit(Mark::RipGivesWay),
-            (Task::Rip { .. }, Outcome::Failed(Failure::OutOfMemory)) => marks.hit(Mark::RipOutOfMemory),
+            (Task::Rip { track }, Outcome::Failed(Failure::OutOfMemory)) => {
+                marks.hit(if self.ripped_short.contains(&track) {
+                    Mark::RipOutOfMemoryTwice
+                } else {
+                    Mark::RipOutOfMemory
+                });
+                self.ripped_short.push(track);
+            }
+            (Task::Rip { track }, Outcome::Done) if self.ripped_short.contains(&track) => marks.hit(Mark::RipRetried),
             (Task::Rip { .. }, Outcome::Failed(Failure::StemExtractFailed)) => marks.hit(Mark::RipFails),
             (Task::EncodeStems { .. }, Outcome::Cancelled) => marks.hit(Mark::StemsEncodeGivesWay),
             (Task::EncodeStems { .. }, Outcome::Failed(_)) => marks.hit(Mark::StemsEncodeFails),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use greenroom_director::{
-    Close, ConnectionId, Effect, Event, Group, Outcome, Plan, Policy, StemsAtHand, Task, TrackId, Work,
+    Close, ConnectionId, Effect, Event, Failure, Group, Outcome, Plan, Policy, StemsAtHand, Task, TrackId, Work,
 };
 
 use crate::device::work_of;
@@ -23,6 +23,8 @@ pub(crate) struct Shadow {
     pending: BTreeMap<TrackId, u32>,
     forgotten: BTreeSet<TrackId>,
     ripped: BTreeSet<TrackId>,
+    /// Tracks whose rip ran out of memory once: they have one more try.
+    short: BTreeSet<TrackId>,
 }
 
 impl Shadow {
@@ -203,6 +205,14 @@ impl Shadow {
         self.forgotten.contains(&track)
     }
 
+    /// A rip that is done, or failed, is never begun again; one that ran out of memory is, once.
+    fn rip_ended(&mut self, track: TrackId, outcome: Outcome) {
+        let once_more = outcome == Outcome::Failed(Failure::OutOfMemory) && self.short.insert(track);
+        if matches!(outcome, Outcome::Done | Outcome::Failed(_)) && !once_more {
+            self.ripped.insert(track);
+        }
+    }
+
     /// A job ended.
     pub(crate) fn ended(&mut self, task: Task, outcome: Outcome) {
         let done = outcome == Outcome::Done;
@@ -218,9 +228,7 @@ impl Shadow {
             }
             Task::OpenStream { .. } => self.stream_open |= done,
             Task::CloseStream { .. } => self.stream_open = false,
-            Task::Rip { track } if done => {
-                self.ripped.insert(track);
-            }
+            Task::Rip { track } => self.rip_ended(track, outcome),
             _ => {}
         }
     }

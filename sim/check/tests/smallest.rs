@@ -5,8 +5,8 @@ use std::time::Duration;
 use greenroom_check::{Size, check, settings};
 
 /// On one thread the order of the walk, and with it the numbers, are the same every time.
-const STATES: usize = 70_216;
-const STEPS: usize = 378_176;
+const STATES: usize = 145_773;
+const STEPS: usize = 809_161;
 
 #[test]
 fn the_smallest_world_has_as_many_states_and_steps_as_ever() {

@@ -158,7 +158,8 @@ impl World {
                 if !matches!(outcome, Outcome::Yielded { .. } | Outcome::Cancelled) {
                     self.rips.retain(|(other, _)| *other != track);
                 }
-                if let Outcome::Failed(_) = outcome {
+                // Memory may be there the next time.
+                if outcome == Outcome::Failed(Failure::StemExtractFailed) {
                     self.disk.note_stems_failed(track);
                 }
             }

@@ -4,7 +4,7 @@ use crate::{
     canary::Bug,
     director::Director,
     effect::{Effects, Task, Urgency},
-    event::Outcome,
+    event::{Failure, Outcome},
     ids::{JobId, TrackId},
     jobs::Lane,
     plan::Work,
@@ -224,12 +224,20 @@ impl Director {
         self.push_progress(track, effects);
     }
 
+    /// Whether memory has not run out before in the rip of `track`.
+    fn may_rip_again(&self, track: TrackId) -> bool {
+        let rip = self.tracks.get(&track).and_then(|track| track.stems.get().rip());
+        rip.is_some_and(|rip| !rip.short)
+    }
+
     pub(crate) fn rip_ended(&mut self, track: TrackId, job: JobId, outcome: Outcome, effects: &mut Effects) {
         let kind = self.tracks.get(&track).map(|track| track.kind);
         let in_memory = matches!(kind, Some(Kind::Nameless(_)));
         // What is encoded of the stems is only worth its time where it is written beside them.
         let keeps = self.plan.keeps_stems && kind == Some(Kind::Upload);
-        if matches!(outcome, Outcome::Done | Outcome::Failed(_)) {
+        let again = outcome == Outcome::Failed(Failure::OutOfMemory) && self.may_rip_again(track);
+        // A rip that is tried again is still owed its batch.
+        if matches!(outcome, Outcome::Done | Outcome::Failed(_)) && !again {
             self.overtaken = 0;
         }
         self.step_stems(track, |stems| match (stems, outcome) {
@@ -239,6 +247,7 @@ impl Director {
             (Stems::Ripping(ripping), Outcome::Done) => ripping.ripped().into(),
             (Stems::Ripping(ripping), Outcome::Yielded { abandoned }) => ripping.give_way(abandoned).into(),
             (Stems::Ripping(ripping), Outcome::Cancelled) => ripping.give_way(true).into(),
+            (Stems::Ripping(ripping), Outcome::Failed(_)) if again => ripping.run_short().into(),
             (Stems::Ripping(ripping), Outcome::Failed(why)) => ripping.fail(why).into(),
             (other, _) => other,
         });

@@ -13,13 +13,16 @@ pub struct Rip {
     pub(crate) total: u32,
     /// Times that the batch under way was abandoned.
     pub(crate) abandoned: u8,
+    /// Memory ran out once. Never cleared: what was done then is gone, so batches done since are no sign that it will not again.
+    pub(crate) short: bool,
 }
 
 fork_fields!(Rip {
     job,
     done,
     total,
-    abandoned
+    abandoned,
+    short
 });
 
 /// Tries to encode the stems of a track.
@@ -43,7 +46,7 @@ machine! {
         Absent {}
         /// Owed. Out: the separator takes it up, or cannot.
         Queued {}
-        /// Being made, or waiting in mid-rip for the device. Out: all batches are done, or it failed.
+        /// Being made, or waiting in mid-rip for the device. Out: all batches are done, or it failed; out of memory the second time.
         Ripping { rip: Rip }
         /// Made; what the generator keeps of each is being made, or waits for the device. Out: there, or not to be had: a later swap encodes.
         Encoding { tries: Tries }
@@ -73,6 +76,8 @@ machine! {
             let abandoned = from.rip.abandoned.saturating_add(u8::from(abandoned)).min(3);
             Ripping { rip: Rip { job: None, abandoned, ..from.rip } }
         };
+        /// Memory ran out; what the try held has been given back, so once more from the beginning.
+        Ripping: run_short() => Ripping |_| Ripping { rip: Rip { short: true, ..Rip::default() } };
         Ripping: ripped() => Saving |_| Saving { job: None };
         Ripping: ripped_to_keep() => Encoding |_| Encoding { tries: Tries::default() };
         Ripping: ripped_in_memory() => Ready |_| Ready {};

@@ -4,7 +4,10 @@ mod support;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, atomic::Ordering},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -17,11 +20,11 @@ use greenroom_generator::{
     Work,
 };
 use greenroom_spectral::Spectral;
-use greenroom_stage::{CpuStage, MemoryModel, SimulatedStage, Stage, StageOperation};
+use greenroom_stage::{CpuStage, Fault, MemoryModel, SimulatedStage, Stage, StageOperation};
 use greenroom_sync::CancelFlag;
 use greenroom_weighted::{Weighted, WeightedConfig};
 use greenroom_wire::{ErrorCode, ServerMessage, StemState};
-use support::{Client, MidSide, SourceAsked, deposit, eager_bytes, music, pod, pod_that, slice};
+use support::{Client, MidSide, SourceAsked, WORKSPACE_BYTES, deposit, eager_bytes, music, pod, pod_that, slice};
 
 fn spectral_pod(root: &std::path::Path) -> greenroom::pod::Pod {
     let stage = Arc::new(CpuStage::new(1 << 30));
@@ -276,6 +279,61 @@ async fn a_separator_that_panics_fails_its_track_and_nothing_else() {
     let answer = Client::upload_ok(&handle, "next", music(2, 330.0)).await;
     assert_eq!(client.stems().await, "");
     assert_eq!(handle.track(&answer.name).unwrap().stems, StemsState::Ready);
+}
+
+/// A pod whose device has no room for the first `times` turns of rips; how many it refused is counted.
+fn pod_without_room(root: &std::path::Path, times: u32) -> (greenroom::pod::Pod, Arc<AtomicU32>) {
+    let asked: Arc<AtomicU32> = Arc::default();
+    let counted = Arc::clone(&asked);
+    let inner: Arc<std::sync::OnceLock<SimulatedStage>> = Arc::default();
+    let stage_there = Arc::clone(&inner);
+    let hook = move |operation: &StageOperation| {
+        let is_rip = *operation == StageOperation::Admit(WORKSPACE_BYTES);
+        if is_rip && counted.fetch_add(1, Ordering::Relaxed) < times {
+            let stage = stage_there.get().expect("the pod was built after its stage");
+            stage.with_model(|model| model.inject(Fault::Allocation(0)));
+        }
+    };
+    let stage = SimulatedStage::new(MemoryModel::new(1 << 30), Arc::new(hook));
+    inner.set(stage.clone()).ok();
+    let separator = MidSide::new(Duration::from_millis(5));
+    let running = pod(root, Arc::new(Spectral::new()), [None; 4], Arc::new(stage), separator);
+    (running, asked)
+}
+
+#[tokio::test]
+async fn a_rip_without_room_is_tried_again_and_its_stems_come() {
+    let root = tempfile::tempdir().unwrap();
+    let (running, asked) = pod_without_room(root.path(), 1);
+    let handle = running.handle();
+    let answer = Client::upload_ok(&handle, "short", music(2, 330.0)).await;
+    let track = handle.find(&answer.name).unwrap();
+    let mut client = Client::session(&handle, "one", SourceAsked::Track(track), Mode::Vocals).await;
+    client.ready().await;
+    assert_eq!(client.stems().await, "vocals");
+    assert_eq!(asked.load(Ordering::Relaxed), 2);
+    assert_eq!(handle.track(&answer.name).unwrap().stems, StemsState::Ready);
+}
+
+#[tokio::test]
+async fn a_rip_without_room_twice_is_told_and_the_next_has_a_try_of_its_own() {
+    let root = tempfile::tempdir().unwrap();
+    let (running, asked) = pod_without_room(root.path(), 2);
+    let handle = running.handle();
+    let mut client = Client::session(&handle, "one", SourceAsked::Sent(music(2, 220.0)), Mode::Full).await;
+    let (_, playback) = client.ready().await;
+    let failed = client.until("stem_failed", |outgoing| match outgoing {
+        Outgoing::Text(ServerMessage::StemFailed { code, .. }) => Some(code),
+        _ => None,
+    });
+    assert_eq!(failed.await, ErrorCode::OutOfMemory);
+    assert_eq!(asked.load(Ordering::Relaxed), 2, "once more, and not again");
+    slice(&playback).await;
+    // Whoever uploads next has a first try again.
+    let answer = Client::upload_ok(&handle, "next", music(2, 330.0)).await;
+    assert_eq!(client.stems().await, "");
+    assert_eq!(handle.track(&answer.name).unwrap().stems, StemsState::Ready);
+    assert_eq!(asked.load(Ordering::Relaxed), 3);
 }
 
 #[tokio::test]

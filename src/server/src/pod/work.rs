@@ -70,11 +70,10 @@ struct Rips {
 impl Rips {
     /// Goes on with a rip until it is done or gives way. A failure (or panic) drops it: the next turn begins anew.
     fn turn(&mut self, shared: &Arc<Shared>, job: &Job, track: TrackId) -> Result<Outcome, JobError> {
-        let mut rip = match self.waiting.remove(&track) {
-            Some(rip) => rip,
-            None => begin(shared, track)?,
-        };
+        let waiting = self.waiting.remove(&track);
+        // Taken before the rip is, so given back after it: memory is trimmed when nothing of a failed try is left in it.
         let _room = shared.room_for(Work::Rip)?;
+        let mut rip = waiting.map_or_else(|| begin(shared, track), Ok)?;
         let (mut done, total) = rip.progress();
         tell_progress(shared, job, track, done, total);
         while done < total {
@@ -147,7 +146,7 @@ fn tell_progress(shared: &Shared, job: &Job, track: TrackId, done: u32, total: u
     });
 }
 
-/// Remembers why, also on disk: the next boot must not try again.
+/// Remembers why, until a next turn begins; also on disk, where it is final: the next boot must not try again.
 fn rip_failed(shared: &Arc<Shared>, track: TrackId, refusal: &Refusal) {
     shared
         .tracks
