@@ -9,7 +9,7 @@ use std::{
 
 use common::{Pod, spectral_plan, weighted_plan};
 use greenroom_director::{
-    ClientKey, ConnectionId, Director, Event, Found, Intent, Mode, Outcome, Source, Span, TABLES, TrackId,
+    ClientKey, Close, ConnectionId, Director, Event, Found, Intent, Mode, Outcome, Source, Span, TABLES, TrackId,
     coverage::{self, Walked},
 };
 
@@ -208,4 +208,18 @@ fn how_far_a_rip_is() {
     assert_eq!(rip(&pod), Some((3, 1)));
     pod.finish("rip", Outcome::Done);
     assert_eq!(rip(&pod), None);
+}
+
+/// The protocol's codes: clients go by them.
+#[test]
+fn every_close_has_its_code() {
+    let codes = [
+        (Close::GoingAway, 1001),
+        (Close::Preempted, 4001),
+        (Close::NoFirstFrame, 4003),
+        (Close::Stalled, 4002),
+    ];
+    for (close, code) in codes {
+        assert_eq!(close.code(), code, "{close:?}");
+    }
 }
