@@ -202,8 +202,8 @@ fn todo_left<T>(list: &[T], place: usize) -> usize {
 /// One change, built as `cargo mutants` would.
 fn alone_verdict(tree: &Tree, root: &Path, bench: &Bench<'_>, mutant: &Mutant) -> anyhow::Result<Verdict> {
     tree.change(root, mutant)?;
-    let verdict = if tree.errors()?.is_empty() {
-        tree.programs()?;
+    // What is worked out when the tests are built may fail only then.
+    let verdict = if tree.errors()?.is_empty() && tree.programs().is_ok() {
         bench.try_mutant(0)?
     } else {
         Verdict::DoesNotCompile
