@@ -77,8 +77,8 @@ impl Toolkit {
         Ok(Self { home: folder, stubs })
     }
 
-    /// Runs cargo with this compiler.
-    fn cargo(&self, arguments: &[&str]) -> anyhow::Result<()> {
+    /// Runs a command of cargo's with this compiler.
+    fn cargo(&self, command: &str, arguments: &[&str]) -> anyhow::Result<()> {
         let programs = std::env::var_os("PATH").unwrap_or_default();
         let programs = std::env::join_paths(
             [self.home.join("bin")]
@@ -90,8 +90,8 @@ impl Toolkit {
             shell::text(&self.stubs)?
         );
         let status = Command::new("cargo")
+            .args([command, "--target", TARGET])
             .args(arguments)
-            .args(["--target", TARGET])
             .current_dir(shell::root()?)
             .env("CUDA_HOME", &self.home)
             .env("CUDA_COMPUTE_CAP", COMPUTE_CAPABILITY)
@@ -100,7 +100,11 @@ impl Toolkit {
             .env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS", flags)
             .status()
             .context("cargo cannot be started")?;
-        ensure!(status.success(), "`cargo {}` failed ({status})", arguments.join(" "));
+        ensure!(
+            status.success(),
+            "`cargo {command} {}` failed ({status})",
+            arguments.join(" ")
+        );
         Ok(())
     }
 }
@@ -170,18 +174,10 @@ fn stubs(folder: &Path) -> anyhow::Result<PathBuf> {
 
 /// Lints with the feature `cuda`, on any machine.
 pub(crate) fn lints() -> anyhow::Result<()> {
-    Toolkit::stand_in()?.cargo(&[
-        "clippy",
-        "--quiet",
-        "--package=greenroom",
-        "--package=greenroom-cuda",
-        "--package=greenroom-kernels",
-        "--package=greenroom-separator",
-        "--features=greenroom/cuda",
-        "--all-targets",
-        "--",
-        "--deny=warnings",
-    ])
+    let packages =
+        "--package=greenroom --package=greenroom-cuda --package=greenroom-kernels --package=greenroom-separator";
+    let arguments = format!("--quiet {packages} --features=greenroom/cuda --all-targets -- --deny=warnings");
+    Toolkit::stand_in()?.cargo("clippy", &arguments.split(' ').collect::<Vec<_>>())
 }
 
 /// Holds the GPU's stage and kernels against their lists, where there is a GPU.
@@ -199,8 +195,10 @@ fn build() -> anyhow::Result<PathBuf> {
     shell::say("building the program with CUDA (the first time about a quarter of an hour on two cores)");
     let folder = shell::root()?.join("target/gpu");
     let target = format!("--target-dir={}", shell::text(&folder)?);
-    let package = ["build", "--release", "--package=greenroom", "--features=greenroom/cuda"];
-    toolkit.cargo(&[&package[..], &[&target]].concat())?;
+    toolkit.cargo(
+        "build",
+        &["--release", "--package=greenroom", "--features=greenroom/cuda", &target],
+    )?;
     Ok(folder.join(TARGET).join("release/greenroom"))
 }
 

@@ -96,6 +96,38 @@ impl House {
     }
 }
 
+impl House {
+    /// Whether the stems of a track are the same to the bit when the rip gives way after every so many batches, in the middle of one, and the
+    /// separator leaves the device each time.
+    fn gives_way_unheard(&self, track: &Arc<Pcm>, every: u32) -> anyhow::Result<bool> {
+        let (wanted, _) = self.separate(track)?;
+        let mut rip = self.separator.begin(Arc::clone(track))?;
+        let mut gave_way_at = None;
+        while rip.progress().0 < rip.progress().1 {
+            let room = self.stage.admit(self.separator.workspace_bytes())?;
+            let batch = rip.progress().0;
+            if batch % every == every - 1 && gave_way_at != Some(batch) {
+                gave_way_at = Some(batch);
+                let cancel = CancelFlag::new();
+                thread::scope(|scope| {
+                    scope.spawn(|| {
+                        thread::sleep(Duration::from_millis(4));
+                        cancel.raise();
+                    });
+                    rip.run_batch(&cancel)
+                })?;
+                drop(room);
+                self.park()?;
+                self.restore()?;
+                continue;
+            }
+            rip.run_batch(&CancelFlag::new())?;
+        }
+        let stems = rip.finish()?;
+        Ok(stems == wanted)
+    }
+}
+
 pub(super) fn measure(
     device: &Device,
     pool: &Arc<rayon::ThreadPool>,
@@ -131,6 +163,10 @@ pub(super) fn measure(
     figures.put("yield_runs", yields.len());
     figures.put("yield_ms_median", percentile(&mut yields, 0.5));
     figures.put("yield_ms", percentile(&mut yields, 0.95));
+
+    let unheard = house.gives_way_unheard(&Arc::new(noise(SHORT_S * 2)), 3)?;
+    ensure!(unheard, "a rip that gave way made other stems than one that did not");
+    figures.put("bit_identical_after_giving_way", unheard);
 
     say("what stays behind");
     let leak = leak(&house, &stage, &*driver, options)?;
