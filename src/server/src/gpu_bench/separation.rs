@@ -232,7 +232,14 @@ fn compare(house: &House, device: &Device, pool: &Arc<rayon::ThreadPool>, figure
     let options = of(DType::F32);
     let on_gpu = separated(options.clone(), Arc::new(gpu.stage(None)?))?;
     let options = MelbandOptions { lane: None, ..options };
-    let on_cpu = separated(options, Arc::new(CpuStage::new(u64::MAX)))?;
+    let on_cpu = separated(options.clone(), Arc::new(CpuStage::new(u64::MAX)))?;
+    // The CPU computes in single precision, whatever type the weights are kept in.
+    let options = MelbandOptions {
+        dtype: DType::BF16,
+        ..options
+    };
+    let coarse_weights = separated(options, Arc::new(CpuStage::new(u64::MAX)))?;
+    figures.put("bf16_weights_alone", difference(&coarse_weights, &on_cpu));
     figures.put("half_against_single", difference(&half, &on_gpu));
     figures.put("bf16_against_single", difference(&coarse, &on_gpu));
     figures.put("half_against_cpu", difference(&half, &on_cpu));
