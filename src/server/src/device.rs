@@ -43,8 +43,8 @@ impl Device {
     pub fn choose(config: &Config) -> anyhow::Result<Self> {
         match config.device {
             DeviceChoice::Cpu => Ok(Self::cpu("it was asked for")),
-            DeviceChoice::Cuda => Self::gpu("it was asked for"),
-            DeviceChoice::Auto => Ok(Self::gpu("it is there")
+            DeviceChoice::Cuda => Self::gpu(config, "it was asked for"),
+            DeviceChoice::Auto => Ok(Self::gpu(config, "it is there")
                 .unwrap_or_else(|error| Self::cpu(&format!("there is no GPU to use: {error:#}")))),
         }
     }
@@ -57,13 +57,15 @@ impl Device {
     }
 
     #[cfg(not(feature = "cuda"))]
-    fn gpu(_why: &str) -> anyhow::Result<Self> {
+    fn gpu(_config: &Config, _why: &str) -> anyhow::Result<Self> {
         anyhow::bail!("this program was built without CUDA (build it with `cargo xtask dist-gpu`)")
     }
 
     #[cfg(feature = "cuda")]
-    fn gpu(why: &str) -> anyhow::Result<Self> {
+    fn gpu(config: &Config, why: &str) -> anyhow::Result<Self> {
         let gpu = greenroom_cuda::Gpu::open(0)?;
+        // Work that needs more than all of ours runs out of memory, and takes nothing of anybody else's.
+        gpu.bound_workspace(config.memory_budget_bytes.unwrap_or_else(|| gpu_budget_bytes(&gpu)))?;
         let (work, live) = (greenroom_cuda::Lane::open(&gpu)?, greenroom_cuda::Lane::open(&gpu)?);
         Ok(Self {
             kind: Kind::Gpu {
@@ -128,10 +130,7 @@ impl Device {
             // Weights are not all that a pod holds.
             Kind::Cpu => memory_bytes() / 2,
             #[cfg(feature = "cuda")]
-            Kind::Gpu { gpu, .. } => {
-                let free = gpu.driver().memory().map_or(0, |memory| memory.free);
-                (free as f64 * GPU_SHARE) as u64
-            }
+            Kind::Gpu { gpu, .. } => gpu_budget_bytes(gpu),
         }
     }
 
@@ -174,6 +173,13 @@ impl Device {
             Kind::Gpu { gpu, .. } => Some(gpu),
         }
     }
+}
+
+/// What of a GPU is ours, where nobody says.
+#[cfg(feature = "cuda")]
+fn gpu_budget_bytes(gpu: &greenroom_cuda::Gpu) -> u64 {
+    let free = gpu.driver().memory().map_or(0, |memory| memory.free);
+    (free as f64 * GPU_SHARE) as u64
 }
 
 /// Where the machine does not say how much memory it has.
