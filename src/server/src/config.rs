@@ -160,7 +160,7 @@ pub struct Settings {
         help_heading = "Engines and placement"
     )]
     pub park_reserve_gb: Option<f64>,
-    /// Keep the separator's weights in RAM between rips
+    /// Keep Spleeter's weights in RAM between rips (Mel-Band RoFormer's are a mapped file in any case)
     #[arg(
         long,
         env = "DEMON_MELBAND_RAM_CACHE",
