@@ -8,15 +8,19 @@
 
 mod builder;
 mod cache;
+mod checkpoint;
 mod error;
 mod image;
 mod layout;
 mod mapping;
+mod random;
 mod source;
 
 pub use builder::ImageBuilder;
 pub use cache::ImageKey;
+pub use checkpoint::{CheckpointError, CheckpointFile, Key, Spread, Tensors, write_random_checkpoint};
 pub use error::{BuildError, ImageError, WeightsError};
 pub use image::PackedImage;
 pub use layout::{ALIGNMENT, Layout, TensorEntry};
+pub use random::{RandomTensors, uniform};
 pub use source::{DeviceLane, HostWeights, WeightSource};

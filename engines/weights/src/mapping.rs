@@ -22,6 +22,14 @@ impl Mapping {
     }
 }
 
+/// Maps a whole file that others may have written; pages are read when they are looked at.
+#[allow(unsafe_code, reason = "a mapping cannot be made without")]
+pub(crate) fn read_only(file: &File) -> io::Result<Mmap> {
+    // SAFETY: a checkpoint is a file that programs replace and never write in place. Were it truncated under us, the program would end
+    // with a bus error; were it written to, weights would be wrong: no more than a copy made at the wrong moment would be.
+    unsafe { Mmap::map(file) }
+}
+
 impl Deref for Mapping {
     type Target = [u8];
 

@@ -1,0 +1,1 @@
+//! The diffusion transformer of ACE-Step 1.5.

@@ -1,0 +1,2 @@
+//! ACE-Step 1.5 as the live generator.
+#![forbid(unsafe_code)]
