@@ -32,8 +32,9 @@ const DESCRIPTION_LIMIT: u64 = 64 << 20;
 pub struct ImageKey {
     /// The weight group: `separator`, `dit`, …
     pub group: String,
-    /// SHA-256 of the checkpoint, in hexadecimal.
-    pub checkpoint_sha256: String,
+    /// What tells the checkpoint from all others, in hexadecimal: its SHA-256, or what stands for it where it is too large to be read anew at
+    /// every start.
+    pub checkpoint: String,
     /// Number of the engine's layout: changed whenever names, shapes, order or folding change.
     pub layout_version: u32,
     /// Type of most of the weights.
@@ -44,7 +45,7 @@ impl ImageKey {
     /// Name of the file in the cache.
     #[must_use]
     pub fn file_name(&self) -> String {
-        let checkpoint = self.checkpoint_sha256.get(..16).unwrap_or(&self.checkpoint_sha256);
+        let checkpoint = self.checkpoint.get(..16).unwrap_or(&self.checkpoint);
         let (group, version, dtype) = (&self.group, self.layout_version, self.dtype.as_str());
         format!("{group}-{checkpoint}-v{version}-{dtype}.weights")
     }
@@ -52,7 +53,7 @@ impl ImageKey {
     /// The whole key in one line, kept in the file: names are shortened.
     fn line(&self) -> String {
         let (group, version, dtype) = (&self.group, self.layout_version, self.dtype.as_str());
-        format!("{group} {} v{version} {dtype}", self.checkpoint_sha256)
+        format!("{group} {} v{version} {dtype}", self.checkpoint)
     }
 }
 

@@ -89,3 +89,14 @@ fn a_checkpoint_that_cannot_be_written_leaves_nothing() {
     assert!(matches!(refused, Err(CheckpointError::Io { .. })));
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }
+
+#[test]
+fn a_stamp_tells_files_apart() {
+    let (folder, path) = written();
+    let stamp = |path: &std::path::Path| CheckpointFile::open(path, &keys()).unwrap().stamp().unwrap();
+    let first = stamp(&path);
+    assert_eq!(stamp(&path), first);
+    let other = folder.path().join("other.safetensors");
+    write_random_checkpoint(&other, &keys(), RandomTensors { seed: 8 }).unwrap();
+    assert_ne!(stamp(&other), first);
+}

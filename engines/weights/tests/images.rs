@@ -17,7 +17,7 @@ use greenroom_weights::{
 fn key() -> ImageKey {
     ImageKey {
         group: "separator".into(),
-        checkpoint_sha256: "ab".repeat(32),
+        checkpoint: "ab".repeat(32),
         layout_version: 1,
         dtype: DType::F16,
     }
@@ -152,7 +152,7 @@ fn a_file_of_another_key_under_this_name_is_not_believed() {
     let dir = tempfile::tempdir().unwrap();
     // Shortened names are the same, keys are not.
     let other = ImageKey {
-        checkpoint_sha256: format!("{}{}", "ab".repeat(8), "cd".repeat(24)),
+        checkpoint: format!("{}{}", "ab".repeat(8), "cd".repeat(24)),
         ..key()
     };
     assert_eq!(other.file_name(), key().file_name());

@@ -67,6 +67,16 @@ impl Pcm {
         &self.samples
     }
 
+    /// Tells audio apart: FNV-1a over rate, channels and the samples' bits.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        let form = [u64::from(self.sample_rate), u64::from(self.channels)];
+        let bits = self.samples.iter().map(|sample| u64::from(sample.to_bits()));
+        form.into_iter().chain(bits).fold(0xcbf2_9ce4_8422_2325, |hash, bits| {
+            (hash ^ bits).wrapping_mul(0x0100_0000_01b3)
+        })
+    }
+
     /// Gives the interleaved samples away.
     #[must_use]
     pub fn into_samples(self) -> Vec<f32> {

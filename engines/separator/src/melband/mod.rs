@@ -108,7 +108,7 @@ impl Melband {
         let file = CheckpointFile::open(&bytes, &config)?;
         let key = ImageKey {
             group: GROUP.into(),
-            checkpoint_sha256: Sha256::digest(&bytes)
+            checkpoint: Sha256::digest(&bytes)
                 .iter()
                 .map(|byte| format!("{byte:02x}"))
                 .collect(),
