@@ -1,4 +1,5 @@
 //! Checkpoints as files: what was written is read again, and what does not fit is refused by name.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::{fs, path::PathBuf};
 
