@@ -1,8 +1,10 @@
 // Every kernel in one unit, which the build compiles for each architecture.
 #include "attention.cuh"
+#include "convolution.cuh"
 #include "fourier.cuh"
 #include "norm.cuh"
 #include "rows.cuh"
+#include "sound.cuh"
 #include "spectrum.cuh"
 
 // Names and shapes that `attention` in Rust knows: queries of a block are 16 * warps. Long: 128 queries, two blocks a multiprocessor.

@@ -1,5 +1,7 @@
 //! Every kernel compared with its plain counterpart, on whatever GPU there is.
 
+mod convolutions;
+
 use candle_core::{DType, Device, Result, Tensor};
 
 use crate::{
@@ -43,6 +45,7 @@ pub fn conformance(device: &Device) -> Result<Vec<Conformity>> {
         all.curves(dtype)?;
         all.attention(dtype)?;
         all.bands(dtype)?;
+        all.convolutions(dtype)?;
     }
     all.fourier()?;
     all.overlaps()?;

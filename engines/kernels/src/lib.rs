@@ -14,10 +14,12 @@ mod bands;
 mod bias;
 #[cfg(feature = "cuda")]
 mod conformance;
+mod convolution;
 #[cfg(feature = "cuda")]
 mod cuda;
 mod fourier;
 mod frames;
+mod matmul;
 mod norm;
 mod rows;
 
@@ -26,6 +28,9 @@ pub use bands::{BandLayout, apply_masks, band_features};
 pub use bias::{bias_gelu, bias_glu, bias_tanh};
 #[cfg(feature = "cuda")]
 pub use conformance::{Conformity, conformance};
+pub use convolution::{
+    Convolution, ConvolutionLayer, convolve, convolve_onto, convolve_sound, convolve_to_sound, convolve_trunk,
+};
 pub use fourier::{frames, spectra};
 pub use frames::{frame_count, overlap_add};
 pub use norm::{add_rms_norm, add_rms_norm_twice, rms_norm};

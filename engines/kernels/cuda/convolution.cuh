@@ -1,0 +1,247 @@
+// Convolutions over time as one matrix product, and what follows it (see Convolution in Rust). Data is [rows, channels].
+//
+// A block has TILE product rows by TILE columns. The sum goes over 64 channels of one tap at a time: a stage is as much of TILE input rows,
+// which are those of the tap before moved by the dilation, and of TILE weight rows. While one stage is multiplied, the next two are on their
+// way (cp.async). Taps go round fastest: a stage's input rows are mostly those of the stage before, and come from the first-level cache.
+// Rows outside the input are zeros.
+//
+// The sums then pass through shared memory, so that bias, residual sum and Snake are done once, in f32, by 16 bytes of output at a time.
+#pragma once
+#include "attention.cuh"
+
+struct ConvolutionShape {
+    int rows_in, channels_in, products, columns, rows_out, channels_out, taps, dilation, stride, padding, crop, adds;
+};
+#define CONVOLUTION_ARGUMENTS(T)                                                                                                       \
+    const T *x, const T *weight, const float *bias, const float *snake, T *raw, T *curved, int rows_in, int channels_in, int products, \
+        int columns, int rows_out, int channels_out, int taps, int dilation, int stride, int padding, int crop, int adds
+#define CONVOLUTION_SHAPE                                                                                                              \
+    ConvolutionShape { rows_in, channels_in, products, columns, rows_out, channels_out, taps, dilation, stride, padding, crop, adds }
+
+// y + w * sin^2(f * y). The squared sine's period is pi: what is left of it is small enough for the quick sine.
+__device__ inline float snake_curve(float y, float frequency, float weight) {
+    const float x = y * frequency;
+    const float periods = rintf(x * 0.318309886f);
+    const float s = __sinf(fmaf(periods, -9.676536e-4f, fmaf(periods, -3.140625f, x)));
+    return fmaf(weight * s, s, y);
+}
+
+// Bias, residual sum and curve of one pack of sums, of product row `row` from column `column` on; writes what is wanted of it.
+template <typename T>
+__device__ inline void finish_pack(float (&v)[Pack<T>::N], int row, int column, const float *bias, const float *snake, T *raw, T *curved,
+                                   const ConvolutionShape &shape) {
+    constexpr int N = Pack<T>::N;
+    const int phase = column / shape.channels_out, channel = column - phase * shape.channels_out;
+    const int row_out = row * (shape.columns / shape.channels_out) + phase - shape.crop;
+    if (row_out < 0 || row_out >= shape.rows_out)
+        return;
+    const size_t at = static_cast<size_t>(row_out) * shape.channels_out + channel;
+    float a[N];
+    if (bias != nullptr) {
+        parameters(bias + channel, a);
+#pragma unroll
+        for (int i = 0; i < N; i++)
+            v[i] += a[i];
+    }
+    if (shape.adds) {
+        load(raw + at, a);
+#pragma unroll
+        for (int i = 0; i < N; i++)
+            v[i] += a[i];
+    }
+    if (raw != nullptr)
+        store(raw + at, v);
+    if (curved != nullptr) {
+        float b[N];
+        parameters(snake + channel, a);
+        parameters(snake + shape.channels_out + channel, b);
+#pragma unroll
+        for (int i = 0; i < N; i++)
+            v[i] = snake_curve(v[i], a[i], b[i]);
+        store(curved + at, v);
+    }
+}
+
+// Copies 16 bytes past the registers but through the first-level cache, or zeros.
+__device__ inline void copy_async_cached(uint4 *to, const void *from, bool valid) {
+    const uint32_t at = static_cast<uint32_t>(__cvta_generic_to_shared(to));
+    const int bytes = valid ? 16 : 0;
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 16, %2;" ::"r"(at), "l"(from), "r"(bytes) : "memory");
+}
+__device__ inline void copy_async_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+template <int LEFT> __device__ inline void copy_async_wait_for_all_but() { asm volatile("cp.async.wait_group %0;" ::"n"(LEFT) : "memory"); }
+
+template <typename T, int TILE> struct ConvolutionTile {
+    static constexpr int LANES = 128;   // four warps, each with a quarter of the tile
+    static constexpr int CHUNKS = 8;    // of 16 bytes: 64 channels
+    static constexpr int STAGES = 3;
+    static constexpr int APART = LANES / CHUNKS; // rows from one own chunk to the next
+    static constexpr int OWN = TILE / APART;
+    static constexpr int HALF = TILE / 2; // rows and columns of a warp
+    static constexpr int STAGE = 2 * TILE * CHUNKS;
+    static constexpr int PITCH = TILE + 8; // of sums in shared memory: the rows of a quad of lanes lie in different banks
+    static_assert(TILE * PITCH * sizeof(float) <= STAGES * STAGE * sizeof(uint4), "the sums take the stages' place");
+
+    static __device__ inline int at(int row, int chunk) { return row * CHUNKS + (chunk ^ (row & 7)); }
+
+    // Where a thread's own chunks of both operands come from.
+    struct Cursor {
+        const T *x, *weight;
+        int first, left;  // input row of the first own product row, and own product rows from it to the end
+        int columns_left; // the same of weights
+        int tap;
+        __device__ inline Cursor(const T *x, const T *weight, int row, int column, const ConvolutionShape &shape)
+            : x(x), weight(weight), tap(0) {
+            const int own = threadIdx.x / CHUNKS, chunk = threadIdx.x % CHUNKS;
+            first = (row + own) * shape.stride - shape.padding;
+            left = shape.products - row - own;
+            columns_left = shape.columns - column - own;
+            this->x += chunk * 8;
+            this->weight += static_cast<size_t>(column + own) * shape.taps * shape.channels_in + chunk * 8;
+        }
+        __device__ inline void advance(const ConvolutionShape &shape) {
+            if (++tap == shape.taps) {
+                tap = 0;
+                x += 64;
+                weight += 64;
+            }
+        }
+    };
+
+    static __device__ inline void fetch(uint4 *stage, const Cursor &cursor, const ConvolutionShape &shape) {
+        const int own = at(threadIdx.x / CHUNKS, threadIdx.x % CHUNKS);
+        const T *weight = cursor.weight + cursor.tap * shape.channels_in;
+        const size_t weight_step = static_cast<size_t>(APART) * shape.taps * shape.channels_in;
+#pragma unroll
+        for (int i = 0; i < OWN; i++) {
+            const int row = cursor.first + i * APART * shape.stride + cursor.tap * shape.dilation;
+            const bool valid = i * APART < cursor.left && static_cast<unsigned>(row) < static_cast<unsigned>(shape.rows_in);
+            copy_async_cached(stage + own + i * APART * CHUNKS, cursor.x + (valid ? static_cast<size_t>(row) * shape.channels_in : 0), valid);
+        }
+#pragma unroll
+        for (int i = 0; i < OWN; i++) {
+            const bool valid = i * APART < cursor.columns_left;
+            copy_async(stage + own + (TILE + i * APART) * CHUNKS, valid ? weight + i * weight_step : cursor.x, valid);
+        }
+    }
+
+    static __device__ inline void multiply(float (&sums)[HALF / 16][HALF / 8][4], const uint4 *stage, int row, int column) {
+        const int lane = threadIdx.x % 32;
+#pragma unroll
+        for (int k = 0; k < 4; k++) {
+            uint32_t a[HALF / 16][4];
+#pragma unroll
+            for (int i = 0; i < HALF / 16; i++)
+                ldmatrix(a[i], stage + at(row + i * 16 + (lane & 15), k * 2 + (lane >> 4)));
+#pragma unroll
+            for (int j = 0; j < HALF / 16; j++) {
+                uint32_t b[4];
+                ldmatrix(b, stage + at(TILE + column + j * 16 + (lane & 7) + (lane >> 4) * 8, k * 2 + (lane >> 3 & 1)));
+#pragma unroll
+                for (int i = 0; i < HALF / 16; i++) {
+                    mma<T>(sums[i][2 * j], a[i], b[0], b[1], sums[i][2 * j]);
+                    mma<T>(sums[i][2 * j + 1], a[i], b[2], b[3], sums[i][2 * j + 1]);
+                }
+            }
+        }
+    }
+
+    static __device__ inline void run(const T *x, const T *weight, const float *bias, const float *snake, T *raw, T *curved,
+                                      const ConvolutionShape &shape) {
+        extern __shared__ __align__(1024) uint4 stages[];
+        const int across = (shape.columns + TILE - 1) / TILE;
+        const int row = blockIdx.x / across * TILE, column = blockIdx.x % across * TILE;
+        const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+        const int own_row = warp / 2 * HALF, own_column = warp % 2 * HALF;
+        float sums[HALF / 16][HALF / 8][4] = {};
+        Cursor cursor(x, weight, row, column, shape);
+        const int steps = shape.taps * (shape.channels_in / 64);
+#pragma unroll
+        for (int i = 0; i < STAGES - 1; i++) {
+            if (i < steps) {
+                fetch(stages + i * STAGE, cursor, shape);
+                cursor.advance(shape);
+            }
+            copy_async_commit();
+        }
+        for (int step = 0; step < steps; step++) {
+            copy_async_wait_for_all_but<STAGES - 2>();
+            __syncthreads(); // everybody's part has come, and everybody has done with the stage before
+            if (step + STAGES - 1 < steps) {
+                fetch(stages + (step + STAGES - 1) % STAGES * STAGE, cursor, shape);
+                cursor.advance(shape);
+            }
+            copy_async_commit();
+            multiply(sums, stages + step % STAGES * STAGE, own_row, own_column);
+        }
+        copy_async_wait();
+        __syncthreads();
+        float *tile = reinterpret_cast<float *>(stages);
+#pragma unroll
+        for (int i = 0; i < HALF / 16; i++)
+#pragma unroll
+            for (int j = 0; j < HALF / 8; j++)
+#pragma unroll
+                for (int h = 0; h < 2; h++)
+                    *reinterpret_cast<float2 *>(tile + (own_row + i * 16 + h * 8 + lane / 4) * PITCH + own_column + j * 8 + lane % 4 * 2) =
+                        make_float2(sums[i][j][2 * h], sums[i][j][2 * h + 1]);
+        __syncthreads();
+        for (int index = threadIdx.x; index < TILE * TILE / 8; index += LANES) {
+            const int r = index / (TILE / 8), c = index % (TILE / 8) * 8;
+            if (row + r >= shape.products || column + c >= shape.columns)
+                continue;
+            float v[8];
+#pragma unroll
+            for (int i = 0; i < 8; i += 4)
+                *reinterpret_cast<float4 *>(v + i) = *reinterpret_cast<const float4 *>(tile + r * PITCH + c + i);
+            finish_pack<T>(v, row + r, column + c, bias, snake, raw, curved, shape);
+        }
+    }
+};
+
+// The same in f32, for comparison: a thread has 4x4 sums of 64x64, 16 values of the sum at a time.
+__device__ inline void convolution_plain(const float *x, const float *weight, const float *bias, const float *snake, float *raw,
+                                         float *curved, const ConvolutionShape &shape) {
+    constexpr int TILE = 64, DEPTH = 16;
+    __shared__ float a[DEPTH][TILE + 4], b[DEPTH][TILE + 4];
+    const int across = (shape.columns + TILE - 1) / TILE;
+    const int row = blockIdx.x / across * TILE, column = blockIdx.x % across * TILE;
+    const int depth = shape.taps * shape.channels_in;
+    const int r = threadIdx.x / 16 * 4, c = threadIdx.x % 16 * 4;
+    float sums[4][4] = {};
+    for (int k = 0; k < depth; k += DEPTH) {
+        for (int index = threadIdx.x; index < TILE * DEPTH; index += THREADS) {
+            const int line = index / DEPTH, d = index % DEPTH, tap = (k + d) / shape.channels_in, channel = (k + d) % shape.channels_in;
+            const int from = (row + line) * shape.stride - shape.padding + tap * shape.dilation;
+            const bool inside = row + line < shape.products && k + d < depth && from >= 0 && from < shape.rows_in;
+            a[d][line] = inside ? x[static_cast<size_t>(from) * shape.channels_in + channel] : 0.0f;
+            const bool weighed = column + line < shape.columns && k + d < depth;
+            b[d][line] = weighed ? weight[static_cast<size_t>(column + line) * depth + k + d] : 0.0f;
+        }
+        __syncthreads();
+#pragma unroll
+        for (int d = 0; d < DEPTH; d++)
+#pragma unroll
+            for (int i = 0; i < 4; i++)
+#pragma unroll
+                for (int j = 0; j < 4; j++)
+                    sums[i][j] = fmaf(a[d][r + i], b[d][c + j], sums[i][j]);
+        __syncthreads();
+    }
+#pragma unroll
+    for (int i = 0; i < 4; i++)
+        if (row + r + i < shape.products && column + c < shape.columns)
+            finish_pack<float>(sums[i], row + r + i, column + c, bias, snake, raw, curved, shape);
+}
+
+#define CONVOLUTION_KERNEL(NAME, T, TILE, BLOCKS)                                                                                      \
+    extern "C" __global__ void __launch_bounds__(128, BLOCKS) NAME(CONVOLUTION_ARGUMENTS(T)) {                                         \
+        ConvolutionTile<T, TILE>::run(x, weight, bias, snake, raw, curved, CONVOLUTION_SHAPE);                                         \
+    }
+CONVOLUTION_KERNEL(convolution_128_f16, __half, 128, 2)
+CONVOLUTION_KERNEL(convolution_128_bf16, __nv_bfloat16, 128, 2)
+CONVOLUTION_KERNEL(convolution_64_f16, __half, 64, 4)
+CONVOLUTION_KERNEL(convolution_64_bf16, __nv_bfloat16, 64, 4)
+extern "C" __global__ void __launch_bounds__(THREADS) convolution_plain_f32(CONVOLUTION_ARGUMENTS(float)) {
+    convolution_plain(x, weight, bias, snake, raw, curved, CONVOLUTION_SHAPE);
+}

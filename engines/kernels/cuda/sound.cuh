@@ -1,0 +1,81 @@
+// The first and the last convolution, between two channels of sound in f32 and the network's data: 7 taps, little arithmetic, and weights
+// of f32 that stay where they are read.
+#pragma once
+#include "convolution.cuh"
+
+constexpr int SOUND_TAPS = 7;
+constexpr int SOUND_ROWS = 128; // of a block, both ways
+
+// A thread has one pack of channels, whose weights it keeps, and goes through the block's rows; both halves of the trunk are written.
+template <typename T>
+__device__ inline void sound_in(const float *sound, const float *weight, const float *bias, const float *snake, T *raw, T *curved,
+                                const ConvolutionShape &shape) {
+    constexpr int N = Pack<T>::N, DEPTH = 2 * SOUND_TAPS;
+    const int packs = shape.channels_out / N, rows_apart = THREADS / packs;
+    const int channel = threadIdx.x % packs * N;
+    if (static_cast<int>(threadIdx.x) >= rows_apart * packs)
+        return;
+    float w[N][DEPTH];
+#pragma unroll
+    for (int i = 0; i < N; i++)
+#pragma unroll
+        for (int k = 0; k < DEPTH; k++)
+            w[i][k] = __ldg(weight + (channel + i) * DEPTH + k);
+    const int first = blockIdx.x * SOUND_ROWS, end = min(first + SOUND_ROWS, shape.rows_out);
+    for (int row = first + threadIdx.x / packs; row < end; row += rows_apart) {
+        float v[N] = {};
+#pragma unroll
+        for (int tap = 0; tap < SOUND_TAPS; tap++) {
+            const int from = row + tap - SOUND_TAPS / 2;
+            float2 s = make_float2(0.0f, 0.0f);
+            if (from >= 0 && from < shape.rows_in)
+                s = __ldg(reinterpret_cast<const float2 *>(sound) + from);
+#pragma unroll
+            for (int i = 0; i < N; i++)
+                v[i] = fmaf(s.y, w[i][2 * tap + 1], fmaf(s.x, w[i][2 * tap], v[i]));
+        }
+        finish_pack<T>(v, row, channel, bias, snake, raw, curved, shape);
+    }
+}
+
+// Four threads have a row, each every fourth pack of its channels.
+template <typename T> __device__ inline void sound_out(const T *x, const float *weight, float *sound, int rows, int channels) {
+    constexpr int N = Pack<T>::N, LANES = 4;
+    const int row = blockIdx.x * (THREADS / LANES) + threadIdx.x / LANES, lane = threadIdx.x % LANES;
+    const int depth = SOUND_TAPS * channels;
+    float left = 0.0f, right = 0.0f;
+    for (int tap = 0; tap < SOUND_TAPS; tap++) {
+        const int from = row + tap - SOUND_TAPS / 2;
+        if (from < 0 || from >= rows)
+            continue;
+        for (int channel = lane * N; channel < channels; channel += LANES * N) {
+            float v[N], l[N], r[N];
+            load(x + static_cast<size_t>(from) * channels + channel, v);
+            parameters(weight + tap * channels + channel, l);
+            parameters(weight + depth + tap * channels + channel, r);
+#pragma unroll
+            for (int i = 0; i < N; i++) {
+                left = fmaf(v[i], l[i], left);
+                right = fmaf(v[i], r[i], right);
+            }
+        }
+    }
+    left = sum_of_quad(left);
+    right = sum_of_quad(right);
+    if (lane == 0 && row < rows)
+        reinterpret_cast<float2 *>(sound)[row] = make_float2(left, right);
+}
+
+#define SOUND_KERNELS(NAME, T)                                                                                                         \
+    extern "C" __global__ void __launch_bounds__(THREADS) sound_in_##NAME(                                                            \
+        const float *sound, const float *weight, const float *bias, const float *snake, T *raw, T *curved, int rows, int channels) {   \
+        const ConvolutionShape shape{rows, 2, rows, channels, rows, channels, SOUND_TAPS, 1, 1, SOUND_TAPS / 2, 0, 0};                 \
+        sound_in<T>(sound, weight, bias, snake, raw, curved, shape);                                                                   \
+    }                                                                                                                                  \
+    extern "C" __global__ void __launch_bounds__(THREADS)                                                                             \
+        sound_out_##NAME(const T *x, const float *weight, float *sound, int rows, int channels) {                                      \
+        sound_out<T>(x, weight, sound, rows, channels);                                                                                \
+    }
+SOUND_KERNELS(f16, __half)
+SOUND_KERNELS(bf16, __nv_bfloat16)
+SOUND_KERNELS(f32, float)

@@ -1,0 +1,187 @@
+//! Convolutions over time.
+
+use candle_core::{
+    CudaStorage, DType, Layout, Result, Shape,
+    backend::BackendStorage,
+    bail,
+    cuda_backend::{WrapErr, cudarc::driver::sys::CUdevice_attribute},
+};
+
+use super::launch::{Launch, packs, suffix, uninitialised};
+use crate::convolution::{
+    Convolve, Extent, Output,
+    sound::{SoundIn, SoundOut},
+};
+
+/// Threads of a block that has no tile, as in common.cuh.
+const THREADS: u32 = 256;
+/// Threads of a block with a tile, channels that it sums at a time, and how many stages of both operands are in shared memory
+/// (convolution.cuh).
+const TILE_THREADS: u32 = 128;
+const DEPTH: usize = 64;
+const STAGES: usize = 3;
+/// Product rows and columns of a block: the large ones read less, the small ones occupy more of the GPU where there is little to do.
+const LARGE_TILE: usize = 128;
+const SMALL_TILE: usize = 64;
+/// Rows of a block: of sound that comes in, and of sound that goes out (sound.cuh).
+const SOUND_IN_ROWS: usize = 128;
+const SOUND_OUT_ROWS: usize = THREADS as usize / 4;
+
+/// `convolve` and `convolve_trunk`.
+pub(crate) fn convolve(op: &Convolve, x: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
+    let extent = op.extent(layout)?;
+    let (shape, values) = (op.result(&extent), extent.values());
+    let out = uninitialised(x.device(), x.dtype(), shape.elem_count())?;
+    let first = Layout::contiguous(values);
+    let second = Layout::contiguous_with_offset(values, values);
+    let (raw, curved) = match op.output {
+        Output::Raw => (Some(&first), None),
+        Output::Curved => (None, Some(&first)),
+        Output::Both | Output::Onto => (Some(&first), Some(&second)),
+    };
+    run(op, &extent, x, layout, &out, [raw, curved])?;
+    Ok((out, shape))
+}
+
+/// `convolve_onto`.
+pub(crate) fn convolve_onto(
+    op: &Convolve,
+    trunk: &mut CudaStorage,
+    trunk_layout: &Layout,
+    x: &CudaStorage,
+    layout: &Layout,
+) -> Result<()> {
+    let extent = op.extent(layout)?;
+    op.check_trunk(trunk_layout, &extent)?;
+    let Some((start, _)) = trunk_layout.contiguous_offsets() else {
+        bail!(
+            "{}: the trunk {:?} is not contiguous",
+            Convolve::NAME,
+            trunk_layout.shape()
+        )
+    };
+    let values = extent.values();
+    let raw = Layout::contiguous_with_offset(values, start);
+    let curved = Layout::contiguous_with_offset(values, start + values);
+    run(op, &extent, x, layout, trunk, [Some(&raw), Some(&curved)])
+}
+
+/// Writes the sums, or what `op.output` asks of them, to the places that `planes` names in `out`.
+fn run(
+    op: &Convolve,
+    extent: &Extent,
+    x: &CudaStorage,
+    layout: &Layout,
+    out: &CudaStorage,
+    planes: [Option<&Layout>; 2],
+) -> Result<()> {
+    let (device, dtype, shape) = (x.device(), x.dtype(), &op.layer.shape);
+    if op.layer.weight.dtype() != dtype || out.dtype() != dtype {
+        bail!(
+            "{}: data is {dtype:?}, weights {:?} and the result {:?}; they have to be of one type",
+            Convolve::NAME,
+            op.layer.weight.dtype(),
+            out.dtype()
+        )
+    }
+    packs(Convolve::NAME, dtype, extent.channels_out)?;
+    let columns = extent.columns(shape);
+    let blocks = |tile: usize| extent.product_rows.div_ceil(tile) * columns.div_ceil(tile);
+    let attribute = CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT;
+    let multiprocessors = device.cuda_stream().context().attribute(attribute).w()? as usize;
+    let (name, tile) = if dtype == DType::F32 {
+        ("convolution_plain_f32".to_owned(), SMALL_TILE)
+    } else {
+        if !extent.channels_in.is_multiple_of(DEPTH) {
+            bail!(
+                "{}: kernels sum {DEPTH} channels at a time, and {} are not a multiple of that",
+                Convolve::NAME,
+                extent.channels_in
+            )
+        }
+        let large = columns > SMALL_TILE && blocks(LARGE_TILE) >= multiprocessors;
+        let tile = if large { LARGE_TILE } else { SMALL_TILE };
+        (format!("convolution_{tile}_{}", suffix(Convolve::NAME, dtype)?), tile)
+    };
+    let mut launch = Launch::new(Convolve::NAME, device, &name)?
+        .data(x, layout)?
+        .parameter(&op.layer.weight)?
+        .optional(op.layer.bias.as_ref())?
+        .optional(op.snake.as_ref())?;
+    for plane in planes {
+        launch = match plane {
+            Some(layout) => launch.data(out, layout)?,
+            None => launch.optional(None)?,
+        };
+    }
+    for size in [
+        extent.rows_in,
+        extent.channels_in,
+        extent.product_rows,
+        columns,
+        extent.rows_out,
+        extent.channels_out,
+        shape.taps,
+        shape.dilation,
+        shape.stride,
+        shape.padding,
+        shape.crop,
+        usize::from(op.output == Output::Onto),
+    ] {
+        launch = launch.int(size)?;
+    }
+    let (threads, shared) = match dtype {
+        DType::F32 => (THREADS, 0),
+        _ => (TILE_THREADS, STAGES * 2 * tile * DEPTH * dtype.size_in_bytes()),
+    };
+    // SAFETY: arguments as in convolution.cuh; `extent` has checked that weights, bias and curve have the sizes that it gives, and every
+    // plane holds rows_out · channels_out values.
+    unsafe { launch.run(blocks(tile), threads, shared) }
+}
+
+/// `convolve_sound`.
+pub(crate) fn convolve_sound(op: &SoundIn, sound: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
+    let extent = op.extent(layout)?;
+    if sound.dtype() != DType::F32 {
+        bail!("{}: a sound is f32, not {:?}", SoundIn::NAME, sound.dtype())
+    }
+    if packs(SoundIn::NAME, op.dtype, extent.channels_out)? > THREADS as usize {
+        bail!(
+            "{}: {} channels are more than a block has",
+            SoundIn::NAME,
+            extent.channels_out
+        )
+    }
+    let (shape, values) = (op.op.result(&extent), extent.values());
+    let out = uninitialised(sound.device(), op.dtype, shape.elem_count())?;
+    let name = format!("sound_in_{}", suffix(SoundIn::NAME, op.dtype)?);
+    let launch = Launch::new(SoundIn::NAME, sound.device(), &name)?
+        .data(sound, layout)?
+        .parameter(&op.op.layer.weight)?
+        .optional(op.op.layer.bias.as_ref())?
+        .optional(op.op.snake.as_ref())?
+        .result(&out, values)?
+        .second_result(&out, values)?
+        .int(extent.rows_out)?
+        .int(extent.channels_out)?;
+    // SAFETY: arguments as in sound.cuh; `extent` has checked the parameters' sizes, and both halves hold rows · channels values.
+    unsafe { launch.run(extent.rows_out.div_ceil(SOUND_IN_ROWS), THREADS, 0)? };
+    Ok((out, shape))
+}
+
+/// `convolve_to_sound`.
+pub(crate) fn convolve_to_sound(op: &SoundOut, x: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
+    let extent = op.extent(layout)?;
+    packs(SoundOut::NAME, x.dtype(), extent.channels_in)?;
+    let out = uninitialised(x.device(), DType::F32, extent.values())?;
+    let name = format!("sound_out_{}", suffix(SoundOut::NAME, x.dtype())?);
+    let launch = Launch::new(SoundOut::NAME, x.device(), &name)?
+        .data(x, layout)?
+        .parameter(&op.op.layer.weight)?
+        .result(&out, extent.values())?
+        .int(extent.rows_out)?
+        .int(extent.channels_in)?;
+    // SAFETY: arguments as in sound.cuh; the weights are [2, 7 · channels], the sound has two values a row.
+    unsafe { launch.run(extent.rows_out.div_ceil(SOUND_OUT_ROWS), THREADS, 0)? };
+    Ok((out, op.op.result(&extent)))
+}
