@@ -1,1 +1,20 @@
-//! The diffusion transformer of ACE-Step 1.5.
+//! The diffusion transformer of ACE-Step 1.5: which way a latent is to move, given hints, a prompt and the time.
+//!
+//! Layers take turns in looking at a window of the sound and at all of it; each looks at the prompt as well, through keys and values that
+//! are made once a prompt. Every slot of a batch is computed as if it were alone.
+#![forbid(unsafe_code)]
+
+mod config;
+mod layout;
+mod network;
+mod pack;
+mod runner;
+#[cfg(test)]
+mod tests;
+mod time;
+
+pub use config::DitConfig;
+pub use layout::keys;
+pub use network::{Dit, DitError, Memory};
+pub use pack::{LAYOUT_VERSION, pack};
+pub use runner::{Runner, Running};
