@@ -8,6 +8,7 @@
 //! that says so; weights are padded with zeros when they are packed.
 #![deny(unsafe_code)]
 
+mod adaptive;
 mod args;
 mod attention;
 mod bands;
@@ -19,10 +20,12 @@ mod convolution;
 mod cuda;
 mod fourier;
 mod frames;
+mod grouped;
 mod matmul;
 mod norm;
 mod rows;
 
+pub use adaptive::{Adaptive, Gate, norm_rotary, residual_norm, swiglu};
 pub use attention::{Sequences, gated_rotary_attention, rotary_frequencies, rotary_table};
 pub use bands::{BandLayout, apply_masks, band_features};
 pub use bias::{bias_gelu, bias_glu, bias_tanh};
@@ -33,5 +36,6 @@ pub use convolution::{
 };
 pub use fourier::{frames, spectra};
 pub use frames::{frame_count, overlap_add};
+pub use grouped::{Heads, Mask, cross_attention, self_attention};
 pub use norm::{add_rms_norm, add_rms_norm_twice, rms_norm};
 pub use rows::{linear, swap_leading};

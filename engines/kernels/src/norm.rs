@@ -101,7 +101,7 @@ impl Norm {
 }
 
 /// `row · γ / √(mean(row²) + eps)`.
-fn normalise(row: &[f32], gamma: &[f32], eps: f32, out: &mut [f32]) {
+pub(crate) fn normalise(row: &[f32], gamma: &[f32], eps: f32, out: &mut [f32]) {
     let mean = row.iter().map(|value| value * value).sum::<f32>() / row.len() as f32;
     let scale = 1.0 / (mean + eps).sqrt();
     for ((out, value), gamma) in out.iter_mut().zip(row).zip(gamma) {
