@@ -8,6 +8,7 @@
 // The sums then pass through shared memory, so that bias, residual sum and Snake are done once, in f32, by 16 bytes of output at a time.
 #pragma once
 #include "attention.cuh"
+#include "warpgroup_wide.cuh"
 
 struct ConvolutionShape {
     int rows_in, channels_in, products, columns, rows_out, channels_out, taps, dilation, stride, padding, crop, adds;
@@ -28,8 +29,8 @@ __device__ inline float snake_curve(float y, float frequency, float weight) {
 
 // Bias, residual sum and curve of one pack of sums, of product row `row` from column `column` on; writes what is wanted of it.
 template <typename T>
-__device__ inline void finish_pack(float (&v)[Pack<T>::N], int row, int column, const float *bias, const float *snake, T *raw, T *curved,
-                                   const ConvolutionShape &shape) {
+__device__ inline void finish_pack(float (&v)[Pack<T>::N], int row, int column, const float *bias, const float *snake, const T *add,
+                                   T *raw, T *curved, const ConvolutionShape &shape) {
     constexpr int N = Pack<T>::N;
     const int phase = column / shape.channels_out, channel = column - phase * shape.channels_out;
     const int row_out = row * (shape.columns / shape.channels_out) + phase - shape.crop;
@@ -43,8 +44,8 @@ __device__ inline void finish_pack(float (&v)[Pack<T>::N], int row, int column, 
         for (int i = 0; i < N; i++)
             v[i] += a[i];
     }
-    if (shape.adds) {
-        load(raw + at, a);
+    if (add != nullptr) {
+        load(add + at, a);
 #pragma unroll
         for (int i = 0; i < N; i++)
             v[i] += a[i];
@@ -71,33 +72,43 @@ __device__ inline void copy_async_cached(uint4 *to, const void *from, bool valid
 __device__ inline void copy_async_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 template <int LEFT> __device__ inline void copy_async_wait_for_all_but() { asm volatile("cp.async.wait_group %0;" ::"n"(LEFT) : "memory"); }
 
-template <typename T, int TILE> struct ConvolutionTile {
-    static constexpr int LANES = 128;   // four warps, each with a quarter of the tile
-    static constexpr int CHUNKS = 8;    // of 16 bytes: 64 channels
+// One block's work. Four warps have a quarter of the tile each; GROUPED: they multiply as one, 64 rows at a time, where the hardware has it.
+template <typename T, int TILE, bool GROUPED = false> struct ConvolutionTile {
+    static constexpr int LANES = 128;
+    static constexpr int CHUNKS = 8; // of 16 bytes: 64 channels
     static constexpr int STAGES = 3;
     static constexpr int APART = LANES / CHUNKS; // rows from one own chunk to the next
     static constexpr int OWN = TILE / APART;
-    static constexpr int HALF = TILE / 2; // rows and columns of a warp
     static constexpr int STAGE = 2 * TILE * CHUNKS;
+    static constexpr int HALF = TILE / 2;
+    static constexpr int PARTS = GROUPED ? TILE / 64 : HALF / 16;   // of a warp's sums: 16 rows each
+    static constexpr int COLUMNS = GROUPED ? TILE / 8 : HALF / 8;   // 8 columns each
     static constexpr int PITCH = TILE + 8; // of sums in shared memory: the rows of a quad of lanes lie in different banks
     static_assert(TILE * PITCH * sizeof(float) <= STAGES * STAGE * sizeof(uint4), "the sums take the stages' place");
+    using Sums = float[PARTS][COLUMNS][4];
 
     static __device__ inline int at(int row, int chunk) { return row * CHUNKS + (chunk ^ (row & 7)); }
+
+    // Where a part of a warp's sums is in the tile.
+    static __device__ inline int part_row(int part) {
+        const int warp = threadIdx.x / 32;
+        return GROUPED ? part * 64 + warp * 16 : warp / 2 * HALF + part * 16;
+    }
+    static __device__ inline int first_column() { return GROUPED ? 0 : threadIdx.x / 32 % 2 * HALF; }
 
     // Where a thread's own chunks of both operands come from.
     struct Cursor {
         const T *x, *weight;
-        int first, left;  // input row of the first own product row, and own product rows from it to the end
+        int first, left;  // input row of the first own product row, and product rows from that to the end
         int columns_left; // the same of weights
         int tap;
-        __device__ inline Cursor(const T *x, const T *weight, int row, int column, const ConvolutionShape &shape)
-            : x(x), weight(weight), tap(0) {
+        __device__ inline Cursor(const T *from, const T *weights, int row, int column, const ConvolutionShape &shape) : tap(0) {
             const int own = threadIdx.x / CHUNKS, chunk = threadIdx.x % CHUNKS;
             first = (row + own) * shape.stride - shape.padding;
             left = shape.products - row - own;
             columns_left = shape.columns - column - own;
-            this->x += chunk * 8;
-            this->weight += static_cast<size_t>(column + own) * shape.taps * shape.channels_in + chunk * 8;
+            x = from + chunk * 8;
+            weight = weights + static_cast<size_t>(column + own) * shape.taps * shape.channels_in + chunk * 8;
         }
         __device__ inline void advance(const ConvolutionShape &shape) {
             if (++tap == shape.taps) {
@@ -108,37 +119,56 @@ template <typename T, int TILE> struct ConvolutionTile {
         }
     };
 
-    static __device__ inline void fetch(uint4 *stage, const Cursor &cursor, const ConvolutionShape &shape) {
+    static __device__ inline void fetch_rows(uint4 *stage, const Cursor &cursor, const ConvolutionShape &shape) {
         const int own = at(threadIdx.x / CHUNKS, threadIdx.x % CHUNKS);
-        const T *weight = cursor.weight + cursor.tap * shape.channels_in;
-        const size_t weight_step = static_cast<size_t>(APART) * shape.taps * shape.channels_in;
 #pragma unroll
         for (int i = 0; i < OWN; i++) {
             const int row = cursor.first + i * APART * shape.stride + cursor.tap * shape.dilation;
             const bool valid = i * APART < cursor.left && static_cast<unsigned>(row) < static_cast<unsigned>(shape.rows_in);
             copy_async_cached(stage + own + i * APART * CHUNKS, cursor.x + (valid ? static_cast<size_t>(row) * shape.channels_in : 0), valid);
         }
+    }
+    static __device__ inline void fetch_weights(uint4 *stage, const Cursor &cursor, const ConvolutionShape &shape) {
+        const int own = at(threadIdx.x / CHUNKS, threadIdx.x % CHUNKS);
+        const T *weight = cursor.weight + cursor.tap * shape.channels_in;
+        const size_t step = static_cast<size_t>(APART) * shape.taps * shape.channels_in;
 #pragma unroll
         for (int i = 0; i < OWN; i++) {
             const bool valid = i * APART < cursor.columns_left;
-            copy_async(stage + own + (TILE + i * APART) * CHUNKS, valid ? weight + i * weight_step : cursor.x, valid);
+            copy_async(stage + own + (TILE + i * APART) * CHUNKS, valid ? weight + i * step : cursor.x, valid);
         }
     }
 
-    static __device__ inline void multiply(float (&sums)[HALF / 16][HALF / 8][4], const uint4 *stage, int row, int column) {
-        const int lane = threadIdx.x % 32;
+    // Adds the products of a stage; GROUPED they are only under way.
+    static __device__ inline void multiply(Sums &sums, const uint4 *stage) {
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+        if constexpr (GROUPED) {
+            const uint64_t a = block_descriptor(stage), b = block_descriptor(stage + TILE * CHUNKS);
+#pragma unroll
+            for (int i = 0; i < PARTS; i++)
+                warpgroup_begin(sums[i]);
+#pragma unroll
+            for (int k = 0; k < 4; k++)
+#pragma unroll
+                for (int i = 0; i < PARTS; i++)
+                    warpgroup_mma<T>(sums[i], a + i * 512 + k * 2, b + k * 2); // 64 rows are 8192 bytes, 16 columns are 32
+            warpgroup_end();
+            return;
+        }
+#endif
+        const int lane = threadIdx.x % 32, row = part_row(0), column = first_column();
 #pragma unroll
         for (int k = 0; k < 4; k++) {
-            uint32_t a[HALF / 16][4];
+            uint32_t a[PARTS][4];
 #pragma unroll
-            for (int i = 0; i < HALF / 16; i++)
+            for (int i = 0; i < PARTS; i++)
                 ldmatrix(a[i], stage + at(row + i * 16 + (lane & 15), k * 2 + (lane >> 4)));
 #pragma unroll
-            for (int j = 0; j < HALF / 16; j++) {
+            for (int j = 0; j < COLUMNS / 2; j++) {
                 uint32_t b[4];
                 ldmatrix(b, stage + at(TILE + column + j * 16 + (lane & 7) + (lane >> 4) * 8, k * 2 + (lane >> 3 & 1)));
 #pragma unroll
-                for (int i = 0; i < HALF / 16; i++) {
+                for (int i = 0; i < PARTS; i++) {
                     mma<T>(sums[i][2 * j], a[i], b[0], b[1], sums[i][2 * j]);
                     mma<T>(sums[i][2 * j + 1], a[i], b[2], b[3], sums[i][2 * j + 1]);
                 }
@@ -146,46 +176,57 @@ template <typename T, int TILE> struct ConvolutionTile {
         }
     }
 
-    static __device__ inline void run(const T *x, const T *weight, const float *bias, const float *snake, T *raw, T *curved,
-                                      const ConvolutionShape &shape) {
-        extern __shared__ __align__(1024) uint4 stages[];
-        const int across = (shape.columns + TILE - 1) / TILE;
-        const int row = blockIdx.x / across * TILE, column = blockIdx.x % across * TILE;
-        const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-        const int own_row = warp / 2 * HALF, own_column = warp % 2 * HALF;
-        float sums[HALF / 16][HALF / 8][4] = {};
-        Cursor cursor(x, weight, row, column, shape);
-        const int steps = shape.taps * (shape.channels_in / 64);
+    // Products that are under way are done, and what this thread copied is there for others' products.
+    static __device__ inline void settle(Sums &sums) {
+        if constexpr (GROUPED) {
 #pragma unroll
-        for (int i = 0; i < STAGES - 1; i++) {
-            if (i < steps) {
-                fetch(stages + i * STAGE, cursor, shape);
+            for (int i = 0; i < PARTS; i++)
+                warpgroup_wait(sums[i]);
+            publish_to_products();
+        }
+    }
+
+    // The whole sum of a tile.
+    static __device__ inline void accumulate(Sums &sums, uint4 *stages, Cursor &cursor, const ConvolutionShape &shape) {
+        const int steps = shape.taps * (shape.channels_in / 64);
+        const auto fetch = [&](int step) {
+            if (step < steps) {
+                uint4 *stage = stages + step % STAGES * STAGE;
+                fetch_rows(stage, cursor, shape);
+                fetch_weights(stage, cursor, shape);
                 cursor.advance(shape);
             }
             copy_async_commit();
-        }
+        };
+#pragma unroll
+        for (int i = 0; i < STAGES - 1; i++)
+            fetch(i);
         for (int step = 0; step < steps; step++) {
             copy_async_wait_for_all_but<STAGES - 2>();
+            settle(sums);
             __syncthreads(); // everybody's part has come, and everybody has done with the stage before
-            if (step + STAGES - 1 < steps) {
-                fetch(stages + (step + STAGES - 1) % STAGES * STAGE, cursor, shape);
-                cursor.advance(shape);
-            }
-            copy_async_commit();
-            multiply(sums, stages + step % STAGES * STAGE, own_row, own_column);
+            multiply(sums, stages + step % STAGES * STAGE);
+            fetch(step + STAGES - 1);
         }
         copy_async_wait();
+        settle(sums);
         __syncthreads();
-        float *tile = reinterpret_cast<float *>(stages);
+    }
+
+    // Bias, residual sum and curve of a tile's sums.
+    static __device__ inline void finish(const Sums &sums, float *tile, int row, int column, const float *bias, const float *snake, const T *add,
+                                         T *raw, T *curved, const ConvolutionShape &shape) {
+        const int lane = threadIdx.x % 32;
 #pragma unroll
-        for (int i = 0; i < HALF / 16; i++)
+        for (int i = 0; i < PARTS; i++)
 #pragma unroll
-            for (int j = 0; j < HALF / 8; j++)
+            for (int j = 0; j < COLUMNS; j++)
 #pragma unroll
                 for (int h = 0; h < 2; h++)
-                    *reinterpret_cast<float2 *>(tile + (own_row + i * 16 + h * 8 + lane / 4) * PITCH + own_column + j * 8 + lane % 4 * 2) =
+                    *reinterpret_cast<float2 *>(tile + (part_row(i) + h * 8 + lane / 4) * PITCH + first_column() + j * 8 + lane % 4 * 2) =
                         make_float2(sums[i][j][2 * h], sums[i][j][2 * h + 1]);
         __syncthreads();
+#pragma unroll 4
         for (int index = threadIdx.x; index < TILE * TILE / 8; index += LANES) {
             const int r = index / (TILE / 8), c = index % (TILE / 8) * 8;
             if (row + r >= shape.products || column + c >= shape.columns)
@@ -194,8 +235,32 @@ template <typename T, int TILE> struct ConvolutionTile {
 #pragma unroll
             for (int i = 0; i < 8; i += 4)
                 *reinterpret_cast<float4 *>(v + i) = *reinterpret_cast<const float4 *>(tile + r * PITCH + c + i);
-            finish_pack<T>(v, row + r, column + c, bias, snake, raw, curved, shape);
+            finish_pack<T>(v, row + r, column + c, bias, snake, add, raw, curved, shape);
         }
+    }
+
+    // What a tile's rows are added to sets out for the second-level cache, to be there when the sums are.
+    static __device__ inline void expect(const T *add, int row, int column, const ConvolutionShape &shape) {
+        constexpr int LINE = 64; // values of 128 bytes
+        for (int index = threadIdx.x; index < TILE * TILE / LINE; index += LANES) {
+            const int r = row + index / (TILE / LINE), c = column + index % (TILE / LINE) * LINE;
+            if (r < shape.products && c < shape.columns)
+                asm volatile("prefetch.global.L2 [%0];" ::"l"(add + static_cast<size_t>(r) * shape.columns + c));
+        }
+    }
+
+    static __device__ inline void run(const T *x, const T *weight, const float *bias, const float *snake, T *raw, T *curved,
+                                      const ConvolutionShape &shape) {
+        extern __shared__ __align__(1024) uint4 stages[];
+        const int across = (shape.columns + TILE - 1) / TILE;
+        const int row = blockIdx.x / across * TILE, column = blockIdx.x % across * TILE;
+        const T *add = shape.adds ? raw : nullptr;
+        if (add != nullptr && shape.columns == shape.channels_out)
+            expect(add, row, column, shape);
+        Sums sums = {};
+        Cursor cursor(x, weight, row, column, shape);
+        accumulate(sums, stages, cursor, shape);
+        finish(sums, reinterpret_cast<float *>(stages), row, column, bias, snake, add, raw, curved, shape);
     }
 };
 
@@ -231,17 +296,23 @@ __device__ inline void convolution_plain(const float *x, const float *weight, co
 #pragma unroll
     for (int i = 0; i < 4; i++)
         if (row + r + i < shape.products && column + c < shape.columns)
-            finish_pack<float>(sums[i], row + r + i, column + c, bias, snake, raw, curved, shape);
+            finish_pack<float>(sums[i], row + r + i, column + c, bias, snake, shape.adds ? raw : nullptr, raw, curved, shape);
 }
 
-#define CONVOLUTION_KERNEL(NAME, T, TILE, BLOCKS)                                                                                      \
+#define CONVOLUTION_KERNEL(NAME, T, TILE, BLOCKS, GROUPED)                                                                             \
     extern "C" __global__ void __launch_bounds__(128, BLOCKS) NAME(CONVOLUTION_ARGUMENTS(T)) {                                         \
-        ConvolutionTile<T, TILE>::run(x, weight, bias, snake, raw, curved, CONVOLUTION_SHAPE);                                         \
+        ConvolutionTile<T, TILE, GROUPED>::run(x, weight, bias, snake, raw, curved, CONVOLUTION_SHAPE);                                \
     }
-CONVOLUTION_KERNEL(convolution_128_f16, __half, 128, 2)
-CONVOLUTION_KERNEL(convolution_128_bf16, __nv_bfloat16, 128, 2)
-CONVOLUTION_KERNEL(convolution_64_f16, __half, 64, 4)
-CONVOLUTION_KERNEL(convolution_64_bf16, __nv_bfloat16, 64, 4)
+CONVOLUTION_KERNEL(convolution_128_f16, __half, 128, 2, false)
+CONVOLUTION_KERNEL(convolution_128_bf16, __nv_bfloat16, 128, 2, false)
+CONVOLUTION_KERNEL(convolution_64_f16, __half, 64, 4, false)
+CONVOLUTION_KERNEL(convolution_64_bf16, __nv_bfloat16, 64, 4, false)
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+CONVOLUTION_KERNEL(convolution_grouped_128_f16, __half, 128, 2, true)
+CONVOLUTION_KERNEL(convolution_grouped_128_bf16, __nv_bfloat16, 128, 2, true)
+CONVOLUTION_KERNEL(convolution_grouped_64_f16, __half, 64, 4, true)
+CONVOLUTION_KERNEL(convolution_grouped_64_bf16, __nv_bfloat16, 64, 4, true)
+#endif
 extern "C" __global__ void __launch_bounds__(THREADS) convolution_plain_f32(CONVOLUTION_ARGUMENTS(float)) {
     convolution_plain(x, weight, bias, snake, raw, curved, CONVOLUTION_SHAPE);
 }

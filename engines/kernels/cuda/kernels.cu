@@ -3,6 +3,7 @@
 #include "convolution.cuh"
 #include "fourier.cuh"
 #include "norm.cuh"
+#include "residual_unit.cuh"
 #include "rows.cuh"
 #include "sound.cuh"
 #include "spectrum.cuh"

@@ -4,7 +4,7 @@
 #include "convolution.cuh"
 
 constexpr int SOUND_TAPS = 7;
-constexpr int SOUND_ROWS = 128; // of a block, both ways
+constexpr int SOUND_ROWS = 512; // of a block that takes sound in
 
 // A thread has one pack of channels, whose weights it keeps, and goes through the block's rows; both halves of the trunk are written.
 template <typename T>
@@ -19,8 +19,11 @@ __device__ inline void sound_in(const float *sound, const float *weight, const f
 #pragma unroll
     for (int i = 0; i < N; i++)
 #pragma unroll
-        for (int k = 0; k < DEPTH; k++)
-            w[i][k] = __ldg(weight + (channel + i) * DEPTH + k);
+        for (int k = 0; k < DEPTH; k += 2) {
+            const float2 pair = __ldg(reinterpret_cast<const float2 *>(weight + (channel + i) * DEPTH + k));
+            w[i][k] = pair.x;
+            w[i][k + 1] = pair.y;
+        }
     const int first = blockIdx.x * SOUND_ROWS, end = min(first + SOUND_ROWS, shape.rows_out);
     for (int row = first + threadIdx.x / packs; row < end; row += rows_apart) {
         float v[N] = {};
@@ -34,7 +37,7 @@ __device__ inline void sound_in(const float *sound, const float *weight, const f
             for (int i = 0; i < N; i++)
                 v[i] = fmaf(s.y, w[i][2 * tap + 1], fmaf(s.x, w[i][2 * tap], v[i]));
         }
-        finish_pack<T>(v, row, channel, bias, snake, raw, curved, shape);
+        finish_pack<T>(v, row, channel, bias, snake, static_cast<const T *>(nullptr), raw, curved, shape);
     }
 }
 

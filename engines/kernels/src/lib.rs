@@ -23,6 +23,7 @@ mod frames;
 mod grouped;
 mod matmul;
 mod norm;
+mod residual;
 mod rows;
 
 pub use adaptive::{Adaptive, Gate, norm_rotary, residual_norm, swiglu};
@@ -38,4 +39,5 @@ pub use fourier::{frames, spectra};
 pub use frames::{frame_count, overlap_add};
 pub use grouped::{Heads, Mask, cross_attention, self_attention};
 pub use norm::{add_rms_norm, add_rms_norm_twice, rms_norm};
+pub use residual::ResidualUnit;
 pub use rows::{linear, swap_leading};

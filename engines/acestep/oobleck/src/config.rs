@@ -170,8 +170,8 @@ impl OobleckConfig {
         let mut most = 0;
         for stage in stages {
             let (upper, lower) = (rows * stage.upper, rows / stage.ratio * stage.lower);
-            // A trunk and what is between two convolutions; or the trunks on either side of a change of rate.
-            most = most.max((2 * upper + upper).max(2 * upper + 2 * lower));
+            // The trunks before and after a residual unit, or on either side of a change of rate.
+            most = most.max(2 * upper + 2 * upper.max(lower));
             rows /= stage.ratio;
         }
         sound + most * value_bytes

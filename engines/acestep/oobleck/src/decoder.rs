@@ -3,12 +3,12 @@
 use std::ops::Range;
 
 use candle_core::{DType, Result, Tensor, bail};
-use greenroom_kernels::{Convolution, ConvolutionLayer, convolve, convolve_to_sound, convolve_trunk};
+use greenroom_kernels::{Convolution, ConvolutionLayer, ResidualUnit, convolve, convolve_to_sound, convolve_trunk};
 use greenroom_weights::WeightsError;
 
 use crate::{
     config::{OobleckConfig, TAPS},
-    layers::{Parts, ResidualUnit, first_snake},
+    layers::{Parts, first_snake},
     layout::SOUND,
 };
 

@@ -1,12 +1,12 @@
 //! From sound to latents.
 
 use candle_core::{DType, Tensor};
-use greenroom_kernels::{Convolution, ConvolutionLayer, convolve, convolve_sound, convolve_trunk};
+use greenroom_kernels::{Convolution, ConvolutionLayer, ResidualUnit, convolve, convolve_sound, convolve_trunk};
 use greenroom_weights::WeightsError;
 
 use crate::{
     config::{LAST_TAPS, OobleckConfig, TAPS},
-    layers::{Parts, ResidualUnit, first_snake},
+    layers::{Parts, first_snake},
 };
 
 /// Looks whether the work shall go on; an error ends it.

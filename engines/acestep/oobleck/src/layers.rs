@@ -1,7 +1,7 @@
 //! What encoder and decoder are made of.
 
-use candle_core::{Result, Tensor};
-use greenroom_kernels::{Convolution, ConvolutionLayer, convolve, convolve_onto};
+use candle_core::Tensor;
+use greenroom_kernels::{Convolution, ConvolutionLayer, ResidualUnit};
 use greenroom_weights::{WeightSource, WeightsError};
 
 use crate::{
@@ -14,7 +14,7 @@ pub(crate) struct Parts<'a>(pub(crate) &'a dyn WeightSource);
 
 impl Parts<'_> {
     /// A Snake, [2, channels].
-    pub(crate) fn snake(&self, name: &str, channels: usize) -> std::result::Result<Tensor, WeightsError> {
+    pub(crate) fn snake(&self, name: &str, channels: usize) -> Result<Tensor, WeightsError> {
         self.0.tensor(name, &[2, channels])
     }
 
@@ -25,7 +25,7 @@ impl Parts<'_> {
         shape: Convolution,
         [inputs, outputs]: [usize; 2],
         biased: bool,
-    ) -> std::result::Result<ConvolutionLayer, WeightsError> {
+    ) -> Result<ConvolutionLayer, WeightsError> {
         let weight = [shape.upsampling * outputs, shape.taps * inputs];
         let bias = biased.then(|| self.0.tensor(&format!("{name}.bias"), &[outputs]));
         Ok(ConvolutionLayer {
@@ -36,14 +36,9 @@ impl Parts<'_> {
     }
 
     /// The residual units of a block; `next` is the Snake that reads what they make.
-    pub(crate) fn units(
-        &self,
-        block: &str,
-        channels: usize,
-        next: &Tensor,
-    ) -> std::result::Result<Vec<ResidualUnit>, WeightsError> {
+    pub(crate) fn units(&self, block: &str, channels: usize, next: &Tensor) -> Result<Vec<ResidualUnit>, WeightsError> {
         let snakes = (1..DILATIONS.len()).map(|index| self.snake(&first_snake(block, index), channels));
-        let mut snakes = snakes.collect::<std::result::Result<Vec<_>, _>>()?;
+        let mut snakes = snakes.collect::<Result<Vec<_>, _>>()?;
         snakes.push(next.clone());
         let units = DILATIONS.iter().zip(snakes).enumerate();
         units
@@ -65,21 +60,4 @@ impl Parts<'_> {
 /// The Snake that a block's unit begins with.
 pub(crate) fn first_snake(block: &str, index: usize) -> String {
     format!("{}.snake1", unit(block, index))
-}
-
-/// Adds to a trunk what two convolutions make of its curved half. The Snake that it begins with was applied by whoever made the trunk, the
-/// one of what follows is applied here: each in the pass that has the values anyway.
-pub(crate) struct ResidualUnit {
-    dilated: ConvolutionLayer,
-    between: Tensor,
-    pointwise: ConvolutionLayer,
-    next: Tensor,
-}
-
-impl ResidualUnit {
-    /// The trunk, [2, rows, channels], after this unit.
-    pub(crate) fn forward(&self, trunk: Tensor) -> Result<Tensor> {
-        let inner = convolve(&trunk.get(1)?, &self.dilated, Some(&self.between))?;
-        convolve_onto(trunk, &inner, &self.pointwise, &self.next)
-    }
 }

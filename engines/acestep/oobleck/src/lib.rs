@@ -33,6 +33,9 @@ use layers::Parts;
 const TILE_FRAMES_GPU: usize = 250;
 const TILE_FRAMES_CPU: usize = 50;
 
+/// Of the type that networks have on a GPU.
+const VALUE_BYTES: usize = 2;
+
 /// Latent frames that a window decodes on either side of those it keeps: less than the decoder looks at, but what is left out is below the
 /// noise of 16-bit arithmetic.
 pub const WINDOW_MARGIN: usize = 8;
@@ -152,34 +155,19 @@ impl Oobleck {
             _ => TILE_FRAMES_GPU,
         }
     }
+}
 
-    /// Bytes of device memory that [`Self::encode`] takes at most, whatever the sound's length, besides the latents.
-    #[must_use]
-    pub fn encode_workspace_bytes(&self) -> usize {
-        let frames = self.tile_frames() + 2 * self.config.encode_margin();
-        self.config
-            .workspace_bytes(&self.config.encoder_stages(), frames, self.value_bytes())
-    }
+/// Bytes of a GPU's memory that [`Oobleck::encode`] takes at most in a type of two bytes, whatever the sound's length, besides the latents.
+#[must_use]
+pub fn encode_workspace_bytes(config: &OobleckConfig) -> u64 {
+    let frames = TILE_FRAMES_GPU + 2 * config.encode_margin();
+    config.workspace_bytes(&config.encoder_stages(), frames, VALUE_BYTES) as u64
+}
 
-    /// Bytes of device memory that decoding a window of so many kept frames takes at most.
-    #[must_use]
-    pub fn window_workspace_bytes(&self, frames: usize) -> usize {
-        self.decode_bytes(frames + 2 * WINDOW_MARGIN)
-    }
-
-    /// Bytes of device memory that [`Self::decode_in_tiles`] takes at most, besides the sound.
-    #[must_use]
-    pub fn decode_workspace_bytes(&self) -> usize {
-        self.decode_bytes(self.tile_frames() + 2 * self.config.decode_margin())
-    }
-
-    fn decode_bytes(&self, frames: usize) -> usize {
-        // Stages of the same rates and channels as the decoder's, from the sound down.
-        let stages: Vec<_> = self.config.decoder_stages().into_iter().rev().collect();
-        self.config.workspace_bytes(&stages, frames, self.value_bytes())
-    }
-
-    fn value_bytes(&self) -> usize {
-        self.encoder.dtype().size_in_bytes()
-    }
+/// Bytes of a GPU's memory that [`Oobleck::decode_window`] of so many frames takes at most in a type of two bytes.
+#[must_use]
+pub fn window_workspace_bytes(config: &OobleckConfig, frames: usize) -> u64 {
+    // Stages of the same rates and channels as the decoder's, from the sound down.
+    let stages: Vec<_> = config.decoder_stages().into_iter().rev().collect();
+    config.workspace_bytes(&stages, frames + 2 * WINDOW_MARGIN, VALUE_BYTES) as u64
 }

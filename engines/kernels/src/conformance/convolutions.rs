@@ -4,7 +4,8 @@ use candle_core::{DType, Result, Tensor};
 
 use super::Comparison;
 use crate::{
-    Convolution, ConvolutionLayer, convolve, convolve_onto, convolve_sound, convolve_to_sound, convolve_trunk,
+    Convolution, ConvolutionLayer, ResidualUnit, convolve, convolve_onto, convolve_sound, convolve_to_sound,
+    convolve_trunk,
 };
 
 impl Comparison {
@@ -23,7 +24,34 @@ impl Comparison {
         ] {
             self.convolution(dtype, shape, rows, [inputs, outputs])?;
         }
+        // The width that is done in one pass on some GPUs, with one row of the last block; and one that is not.
+        for (rows, channels, dilation) in [(25, 128, 9), (2_561, 128, 3), (301, 256, 1)] {
+            self.unit(dtype, rows, channels, dilation)?;
+        }
         self.sounds(dtype)
+    }
+
+    fn unit(&mut self, dtype: DType, rows: usize, channels: usize, dilation: usize) -> Result<()> {
+        let (dilated, on_dilated) = self.layers(dtype, Convolution::same(7, dilation), [channels; 2])?;
+        let (pointwise, on_pointwise) = self.layers(dtype, Convolution::same(1, 1), [channels; 2])?;
+        let (between, on_between) = self.parameter(&[2, channels])?;
+        let (next, on_next) = self.parameter(&[2, channels])?;
+        let (trunk, on_trunk) = self.data(&[2, rows, channels], dtype)?;
+        let unit = ResidualUnit {
+            dilated,
+            between,
+            pointwise,
+            next,
+        };
+        let on_unit = ResidualUnit {
+            dilated: on_dilated,
+            between: on_between,
+            pointwise: on_pointwise,
+            next: on_next,
+        };
+        let (actual, expected) = (on_unit.forward(on_trunk)?, unit.forward(trunk)?);
+        let name = format!("residual unit of {rows} x {channels}, dilation {dilation}");
+        self.compare_within(&name, dtype, 2.0 * super::bound(dtype), &actual, &expected)
     }
 
     /// The same layer on the CPU and on the device.

@@ -13,6 +13,8 @@ use crate::convolution::{
     sound::{SoundIn, SoundOut},
 };
 
+/// GPUs that multiply by warpgroups.
+pub(super) const GROUPED_CAPABILITY: (i32, i32) = (9, 0);
 /// Threads of a block that has no tile, as in common.cuh.
 const THREADS: u32 = 256;
 /// Threads of a block with a tile, channels that it sums at a time, and how many stages of both operands are in shared memory
@@ -24,7 +26,7 @@ const STAGES: usize = 3;
 const LARGE_TILE: usize = 128;
 const SMALL_TILE: usize = 64;
 /// Rows of a block: of sound that comes in, and of sound that goes out (sound.cuh).
-const SOUND_IN_ROWS: usize = 128;
+const SOUND_IN_ROWS: usize = 512;
 const SOUND_OUT_ROWS: usize = THREADS as usize / 4;
 
 /// `convolve` and `convolve_trunk`.
@@ -88,7 +90,8 @@ fn run(
     let columns = extent.columns(shape);
     let blocks = |tile: usize| extent.product_rows.div_ceil(tile) * columns.div_ceil(tile);
     let attribute = CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT;
-    let multiprocessors = device.cuda_stream().context().attribute(attribute).w()? as usize;
+    let stream = device.cuda_stream();
+    let multiprocessors = stream.context().attribute(attribute).w()? as usize;
     let (name, tile) = if dtype == DType::F32 {
         ("convolution_plain_f32".to_owned(), SMALL_TILE)
     } else {
@@ -101,7 +104,12 @@ fn run(
         }
         let large = columns > SMALL_TILE && blocks(LARGE_TILE) >= multiprocessors;
         let tile = if large { LARGE_TILE } else { SMALL_TILE };
-        (format!("convolution_{tile}_{}", suffix(Convolve::NAME, dtype)?), tile)
+        let grouped = stream.context().compute_capability().w()? == GROUPED_CAPABILITY;
+        let kind = if grouped { "_grouped" } else { "" };
+        (
+            format!("convolution{kind}_{tile}_{}", suffix(Convolve::NAME, dtype)?),
+            tile,
+        )
     };
     let mut launch = Launch::new(Convolve::NAME, device, &name)?
         .data(x, layout)?

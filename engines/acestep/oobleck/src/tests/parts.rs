@@ -154,8 +154,8 @@ fn frames_that_are_not_there_are_refused() {
 #[test]
 fn the_workspace_is_that_of_a_tile() {
     let network = rates_network();
-    // 50 frames and 7 on either side: a trunk of 8 channels and what is between two convolutions, beside the sound.
-    assert_eq!(network.encode_workspace_bytes(), 64 * 1920 * (2 * 4 + 3 * 8 * 4));
-    assert_eq!(network.window_workspace_bytes(9), 25 * 1920 * (2 * 4 + 3 * 6 * 4));
+    // 50 frames and 7 on either side: two trunks of 8 channels, beside the sound.
+    assert_eq!(encode_workspace_bytes(&config), 264 * 1920 * (2 * 4 + 4 * 8 * 2));
+    assert_eq!(window_workspace_bytes(&config, 9), 25 * 1920 * (2 * 4 + 4 * 6 * 2));
     assert_eq!(encoded(&network, 6, 61).dims(), [61, 4]);
 }
