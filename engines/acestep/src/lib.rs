@@ -1,2 +1,22 @@
-//! ACE-Step 1.5 as the live generator.
+//! ACE-Step 1.5 as the live generator: checkpoint, weight groups, sources, prompts and streams.
+//!
+//! The networks are crates of their own; here they are put together. What is kept of a source lies in system RAM and crosses from the lane
+//! that encoded it to the one that plays it; encoder states stay on the lane that both encodes prompts and plays.
 #![forbid(unsafe_code)]
+
+mod checkpoint;
+mod error;
+mod generator;
+mod group;
+mod groups;
+mod prompt;
+mod random;
+mod silence;
+mod source;
+mod stream;
+
+pub use checkpoint::Configs;
+pub use error::AcestepError;
+pub use generator::{Acestep, AcestepOptions};
+pub use group::Lanes;
+pub use random::{Size, write_random};

@@ -20,6 +20,8 @@ const GIGABYTE: f64 = 1e9;
 pub enum GeneratorChoice {
     /// Seeded spectral resynthesis of the source; needs no checkpoint.
     Spectral,
+    /// ACE-Step 1.5: a diffusion model, from the checkpoints in --acestep-models-dir.
+    Acestep,
     /// Spectral's sound through real modules in every weight group, parked and restored like a model's: to watch the stage.
     Weighted,
 }
@@ -125,7 +127,7 @@ pub struct Settings {
         help_heading = "Files"
     )]
     pub melband_checkpoint: Option<PathBuf>,
-    /// Directory of ACE-Step checkpoints of production pods
+    /// Directory of ACE-Step 1.5's checkpoints, for --generator acestep (`greenroom checkpoint random` writes one to try)
     #[arg(long, env = "ACESTEP_MODELS_DIR", value_name = "DIR", help_heading = "Files")]
     pub acestep_models_dir: Option<PathBuf>,
 

@@ -7,6 +7,7 @@ use std::{sync::Arc, time::Instant};
 
 use anyhow::Context;
 use candle_core::DType;
+use greenroom_acestep::{Acestep, AcestepOptions, Lanes};
 use greenroom_audio::{Pcm, SAMPLE_RATE};
 use greenroom_director::{Group, Plan, Times};
 use greenroom_generator::{Generator, PlayerSettings};
@@ -89,6 +90,27 @@ pub fn melband_options(device: &Device, pool: Arc<rayon::ThreadPool>) -> Melband
     }
 }
 
+/// ACE-Step from the folder that is configured. The first start with a checkpoint packs its weights anew.
+fn acestep(config: &Config, device: &Device) -> anyhow::Result<Acestep> {
+    let folder = config.acestep_models_dir.as_ref().context(
+        "the generator acestep needs its checkpoints: name their folder by --acestep-models-dir or ACESTEP_MODELS_DIR",
+    )?;
+    let cache = config.models_dir.join(PACKED_WEIGHTS);
+    Acestep::open(folder, &cache, acestep_options(device)).context("ACE-Step cannot be opened")
+}
+
+/// Brain floating point on a GPU, single precision on the CPU.
+#[must_use]
+pub fn acestep_options(device: &Device) -> AcestepOptions {
+    AcestepOptions {
+        dtype: if device.is_gpu() { DType::BF16 } else { DType::F32 },
+        lanes: device
+            .work_lane()
+            .zip(device.live_lane())
+            .map(|(work, live)| Lanes { work, live }),
+    }
+}
+
 impl Engines {
     /// Opens what the configuration names. A separator without weights is no error: everything but stems works without.
     ///
@@ -99,6 +121,11 @@ impl Engines {
         tracing::info!(device = device.describe(), why = device.why, "where networks run");
         let (generator, mut tenants): (Arc<dyn Generator>, Vec<Arc<dyn Tenant>>) = match config.generator {
             GeneratorChoice::Spectral => (Arc::new(Spectral::new()), Vec::new()),
+            GeneratorChoice::Acestep => {
+                let acestep = acestep(config, &device)?;
+                let tenants = acestep.tenants();
+                (Arc::new(acestep), tenants)
+            }
             GeneratorChoice::Weighted => {
                 let weighted = Weighted::new(&WeightedConfig::default(), device.live_lane())
                     .context("the weighted generator cannot be made")?;

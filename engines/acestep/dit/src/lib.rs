@@ -12,9 +12,11 @@ mod runner;
 #[cfg(test)]
 mod tests;
 mod time;
+mod workspace;
 
 pub use config::DitConfig;
 pub use layout::keys;
 pub use network::{Dit, DitError, Memory};
 pub use pack::{LAYOUT_VERSION, pack};
 pub use runner::{Runner, Running};
+pub use workspace::workspace_bytes;

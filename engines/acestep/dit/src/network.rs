@@ -161,14 +161,6 @@ impl Dit {
         &self.device
     }
 
-    pub(crate) fn config(&self) -> &DitConfig {
-        &self.config
-    }
-
-    pub(crate) fn dtype(&self) -> DType {
-        self.dtype
-    }
-
     /// Keys and values of a prompt, states: [states, width] f32.
     pub(crate) fn memory(&self, states: &Tensor) -> Result<Arc<Memory>> {
         let heads = self.config.heads();

@@ -73,6 +73,7 @@ fn engines(config: &Config) -> anyhow::Result<u8> {
 fn why(choice: GeneratorChoice) -> &'static str {
     match choice {
         GeneratorChoice::Spectral => "the embedded default: it needs no checkpoint",
+        GeneratorChoice::Acestep => "asked for: its checkpoint is in the folder below",
         GeneratorChoice::Weighted => "asked for: to watch weights move",
     }
 }

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod analyze;
+mod checkpoint;
 mod doctor;
 mod gpu;
 mod models;
@@ -59,6 +60,8 @@ A flag goes over a variable, a variable over the file.")]
     },
     /// List, fetch or verify model weights
     Models(models::Arguments),
+    /// Write checkpoints of random weights in the public layout
+    Checkpoint(checkpoint::Arguments),
     /// Hold the GPU's stage and kernels against what every stage and every operation must do
     Conformance,
     /// Measure what only a GPU machine can tell
@@ -76,6 +79,7 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Analyze(arguments) => analyze::run(&arguments),
         Command::Doctor { config, settings } => doctor::run(&resolve(config, *settings)?),
         Command::Models(arguments) => models::run(&arguments),
+        Command::Checkpoint(arguments) => checkpoint::run(&arguments),
         Command::Conformance => gpu::conformance(),
         Command::Bench(arguments) => gpu::bench(&arguments),
     }

@@ -1,0 +1,296 @@
+//! The generator: opened once, shared by the live session and the upload lane.
+
+use std::{path::Path, sync::Arc};
+
+use candle_core::{DType, Device, Tensor};
+use greenroom_audio::{Pcm, SAMPLE_RATE};
+use greenroom_conditioning::TextTokenizer;
+use greenroom_generator::{
+    Conditioning, Description, GenerateError, Generator, LiveStream, PreparedSource, Prompt, SLICE_FRAMES,
+    StreamSettings, Work,
+};
+use greenroom_stage::Tenant;
+use greenroom_sync::CancelFlag;
+use greenroom_weights::RandomTensors;
+
+use crate::{
+    checkpoint::{ACESTEP, Checkpoint, Configs, FRAME_SAMPLES, LATENT_CHANNELS, Values},
+    error::{AcestepError, io_error},
+    group::{Lanes, device},
+    groups::{Groups, Images},
+    prompt::{Encoders, SILENCE_TIMBRE_FRAMES, Timbres, prompted},
+    random::Size,
+    source::{Encoded, compute, encoded},
+    stream::AcestepStream,
+};
+
+/// Longest source: what the reference's largest profile takes.
+const SECONDS_MAX: u32 = 240;
+/// Frames of the longest window that is decoded.
+const WINDOW_FRAMES: usize = SLICE_FRAMES / FRAME_SAMPLES;
+/// Slots in flight that a stream may have.
+pub(crate) const DEPTH_MAX: u32 = 8;
+
+/// ACE-Step 1.5; give its [`tenants`](Self::tenants) to the stage before any work.
+pub struct Acestep {
+    description: Description,
+    configs: Configs,
+    groups: Arc<Groups>,
+    tokenizer: TextTokenizer,
+    /// The latent of silence, [frames, 64] f32 on the CPU.
+    silence: Tensor,
+    stamp: String,
+    /// Where prompts are encoded, and where the stream computes.
+    live: Device,
+    on_device: bool,
+}
+
+/// How it computes.
+#[derive(Clone)]
+pub struct AcestepOptions {
+    /// Type of weights and activations: `BF16` on a GPU, `F32` on the CPU.
+    pub dtype: DType,
+    /// The ways to a GPU; none for the CPU.
+    pub lanes: Option<Lanes>,
+}
+
+impl Acestep {
+    /// Opens a checkpoint folder in the public layout. The first start packs its weights into `cache`, which takes as long as copying them.
+    ///
+    /// # Errors
+    /// Any [`AcestepError`]; each says what is wrong with which file.
+    pub fn open(folder: &Path, cache: &Path, options: AcestepOptions) -> Result<Self, AcestepError> {
+        let checkpoint = Checkpoint::open(folder)?;
+        let images = Images::Kept {
+            folder: cache,
+            stamp: &checkpoint.stamp,
+        };
+        let tokenizer = open_tokenizer(&checkpoint.tokenizer)?;
+        let groups = Groups::open(
+            &checkpoint.configs,
+            &checkpoint.values,
+            &images,
+            options.dtype,
+            options.lanes.as_ref(),
+        )?;
+        Self::assemble(
+            checkpoint.configs,
+            groups,
+            tokenizer,
+            checkpoint.silence,
+            (checkpoint.stamp, ACESTEP.into()),
+            options,
+        )
+    }
+
+    /// One of random weights that no disk keeps, to be measured.
+    ///
+    /// # Errors
+    /// `Image` if memory is short.
+    pub fn random(size: Size, seed: u64, options: AcestepOptions) -> Result<Self, AcestepError> {
+        let (configs, random) = (size.configs()?, RandomTensors { seed });
+        let values = Values::random(random);
+        let groups = Groups::open(
+            &configs,
+            &values,
+            &Images::InMemory,
+            options.dtype,
+            options.lanes.as_ref(),
+        )?;
+        let folder = tempfile::tempdir().map_err(|error| io_error(&std::env::temp_dir(), error))?;
+        let path = folder.path().join("tokenizer.json");
+        greenroom_conditioning::write_tiny_tokenizer(&path, configs.text_encoder.vocab_size)
+            .map_err(|error| AcestepError::Tokenizer(error.to_string()))?;
+        let tokenizer = open_tokenizer(&path)?;
+        let name = format!("random weights, seed {seed}");
+        let silence = size.silence(random);
+        Self::assemble(configs, groups, tokenizer, silence, (name.clone(), name), options)
+    }
+
+    fn assemble(
+        configs: Configs,
+        groups: Groups,
+        tokenizer: TextTokenizer,
+        silence: Vec<f32>,
+        (stamp, checkpoint): (String, String),
+        options: AcestepOptions,
+    ) -> Result<Self, AcestepError> {
+        let frames = silence.len() / LATENT_CHANNELS;
+        let silence = Tensor::from_vec(silence, (frames, LATENT_CHANNELS), &Device::Cpu).map_err(|error| {
+            AcestepError::Silence {
+                path: "silence_latent.pt".into(),
+                reason: error.to_string(),
+            }
+        })?;
+        Ok(Self {
+            description: Description {
+                name: "acestep",
+                checkpoint,
+                checkpoint_scale: Some("2B".into()),
+                seconds_max: SECONDS_MAX,
+                depth_max: DEPTH_MAX,
+                keeps_sources: true,
+                takes_references: true,
+            },
+            configs,
+            groups: Arc::new(groups),
+            tokenizer,
+            silence,
+            stamp,
+            live: device(options.lanes.as_ref().map(|lanes| &lanes.live)),
+            on_device: options.lanes.is_some(),
+        })
+    }
+
+    /// The groups as the stage wants them.
+    #[must_use]
+    pub fn tenants(&self) -> Vec<Arc<dyn Tenant>> {
+        self.groups.tenants()
+    }
+
+    /// Shapes of the networks.
+    #[must_use]
+    pub fn configs(&self) -> &Configs {
+        &self.configs
+    }
+
+    /// Frames of a longest source.
+    pub(crate) fn frames_max() -> usize {
+        SECONDS_MAX as usize * SAMPLE_RATE as usize / FRAME_SAMPLES
+    }
+}
+
+fn open_tokenizer(path: &Path) -> Result<TextTokenizer, AcestepError> {
+    TextTokenizer::open(path).map_err(|error| AcestepError::Tokenizer(error.to_string()))
+}
+
+impl Generator for Acestep {
+    fn description(&self) -> &Description {
+        &self.description
+    }
+
+    fn groups(&self, work: Work) -> &[&'static str] {
+        match work {
+            Work::EncodeSource => &["vae", "conditioner"],
+            Work::EncodePrompt => &["text_encoder", "conditioner"],
+            Work::Tick => &["dit"],
+            Work::Decode => &["vae"],
+        }
+    }
+
+    fn workspace_bytes(&self, work: Work) -> u64 {
+        if !self.on_device {
+            return 0;
+        }
+        let frames = Self::frames_max();
+        match work {
+            Work::EncodeSource => greenroom_oobleck::encode_workspace_bytes(&self.configs.vae).max(
+                greenroom_conditioning::hints_workspace_bytes(&self.configs.conditioner, frames),
+            ),
+            Work::EncodePrompt => greenroom_conditioning::prompt_workspace_bytes(
+                &self.configs.text_encoder,
+                &self.configs.conditioner,
+                frames,
+            ),
+            Work::Tick => greenroom_dit::workspace_bytes(&self.configs.dit, DEPTH_MAX as usize, frames),
+            // A window that does not begin with a frame needs one more than its length.
+            Work::Decode => greenroom_oobleck::window_workspace_bytes(&self.configs.vae, WINDOW_FRAMES + 1),
+        }
+    }
+
+    fn prepare_source(&self, audio: Arc<Pcm>, cancel: &CancelFlag) -> Result<PreparedSource, GenerateError> {
+        let (vae, conditioner) = (self.groups.vae.lease()?, self.groups.conditioner.lease()?);
+        let latents = vae.work.encode::<Interruption>(&stereo(&audio), &mut || look(cancel))?;
+        if cancel.is_raised() {
+            return Err(GenerateError::Cancelled);
+        }
+        let encoded = conditioner
+            .work
+            .semantic
+            .hints(&latents)
+            .and_then(|hints| Encoded::from_device(&latents, &hints))
+            .map_err(|error| compute(&error))?;
+        encoded.prepared(audio, &self.stamp)
+    }
+
+    fn restore_source(&self, audio: Arc<Pcm>, sidecar: &[u8]) -> Result<PreparedSource, GenerateError> {
+        Encoded::from_sidecar(sidecar, &audio, &self.stamp)?.prepared(audio, &self.stamp)
+    }
+
+    fn encode_prompt(
+        &self,
+        prompt: &Prompt,
+        source: &PreparedSource,
+        cancel: &CancelFlag,
+    ) -> Result<Conditioning, GenerateError> {
+        let (text, conditioner) = (self.groups.text_encoder.lease()?, self.groups.conditioner.lease()?);
+        let timbre = encoded(source)?;
+        let frames = self.silence.dims()[0].min(SILENCE_TIMBRE_FRAMES);
+        let silence = self.silence.narrow(0, 0, frames).map_err(|error| compute(&error))?;
+        let encoders = Encoders {
+            tokenizer: &self.tokenizer,
+            text: &text,
+            conditioner: &conditioner.live,
+            device: &self.live,
+        };
+        let timbres = Timbres {
+            silence: &silence,
+            full: &timbre.latents,
+        };
+        let seconds = source.audio.seconds();
+        Ok(Conditioning(Arc::new(
+            encoders.encode(prompt, seconds, &timbres, cancel)?,
+        )))
+    }
+
+    fn open(
+        &self,
+        source: PreparedSource,
+        conditioning: Conditioning,
+        settings: &StreamSettings,
+    ) -> Result<Box<dyn LiveStream>, GenerateError> {
+        let stream = AcestepStream::new(
+            Arc::clone(&self.groups),
+            &self.silence,
+            self.live.clone(),
+            source,
+            &*prompted(&conditioning)?,
+            settings,
+        )?;
+        Ok(Box::new(stream))
+    }
+}
+
+/// What ends an encoding before its time.
+#[derive(Debug, thiserror::Error)]
+enum Interruption {
+    #[error("cancelled")]
+    Cancelled,
+    #[error(transparent)]
+    Compute(#[from] candle_core::Error),
+}
+
+impl From<Interruption> for GenerateError {
+    fn from(interruption: Interruption) -> Self {
+        match interruption {
+            Interruption::Cancelled => Self::Cancelled,
+            Interruption::Compute(error) => compute(&error),
+        }
+    }
+}
+
+fn look(cancel: &CancelFlag) -> Result<(), Interruption> {
+    if cancel.is_raised() {
+        return Err(Interruption::Cancelled);
+    }
+    Ok(())
+}
+
+/// Both channels, interleaved; a single one is heard on both sides.
+fn stereo(audio: &Pcm) -> std::borrow::Cow<'_, [f32]> {
+    if audio.channels() == 2 {
+        audio.samples().into()
+    } else {
+        audio.samples().iter().flat_map(|sample| [*sample; 2]).collect()
+    }
+}
