@@ -19,49 +19,66 @@ struct ConvolutionShape {
 #define CONVOLUTION_SHAPE                                                                                                              \
     ConvolutionShape { rows_in, channels_in, products, columns, rows_out, channels_out, taps, dilation, stride, padding, crop, adds }
 
-// y + w * sin^2(f * y). The squared sine's period is pi: what is left of it is small enough for the quick sine.
+// y + w * sin^2(f * y). The squared sine's period is pi: what is left of it is small enough for the quick sine. Adding and subtracting
+// 1.5 * 2^23 rounds to the nearest whole number.
 __device__ inline float snake_curve(float y, float frequency, float weight) {
     const float x = y * frequency;
-    const float periods = rintf(x * 0.318309886f);
+    const float periods = fmaf(x, 0.318309886f, 12582912.0f) - 12582912.0f;
     const float s = __sinf(fmaf(periods, -9.676536e-4f, fmaf(periods, -3.140625f, x)));
     return fmaf(weight * s, s, y);
 }
 
-// Bias, residual sum and curve of one pack of sums, of product row `row` from column `column` on; writes what is wanted of it.
-template <typename T>
-__device__ inline void finish_pack(float (&v)[Pack<T>::N], int row, int column, const float *bias, const float *snake, const T *add,
-                                   T *raw, T *curved, const ConvolutionShape &shape) {
-    constexpr int N = Pack<T>::N;
-    const int phase = column / shape.channels_out, channel = column - phase * shape.channels_out;
-    const int row_out = row * (shape.columns / shape.channels_out) + phase - shape.crop;
-    if (row_out < 0 || row_out >= shape.rows_out)
-        return;
-    const size_t at = static_cast<size_t>(row_out) * shape.channels_out + channel;
-    float a[N];
-    if (bias != nullptr) {
-        parameters(bias + channel, a);
+// What a thread does with packs of sums of one column after another: bias, residual sum and curve. Their parameters are read once.
+template <typename T> struct Finish {
+    static constexpr int N = Pack<T>::N;
+    float bias[N], frequency[N], weight[N];
+    const T *add; // may be the same as raw
+    T *raw, *curved;
+    int columns, first; // values from a product row to the next, and where those of row 0 would be
+    size_t end;
+    __device__ inline Finish(int column, const float *biases, const float *snake, const T *add, T *raw, T *curved,
+                             const ConvolutionShape &shape)
+        : bias{}, add(add), raw(raw), curved(curved), columns(shape.columns), first(column - shape.crop * shape.channels_out),
+          end(static_cast<size_t>(shape.rows_out) * shape.channels_out) {
+        const int channel = column % shape.channels_out;
+        if (column >= shape.columns)
+            end = 0;
+        else if (biases != nullptr)
+            parameters(biases + channel, bias);
+        if (column < shape.columns && curved != nullptr) {
+            parameters(snake + channel, frequency);
+            parameters(snake + shape.channels_out + channel, weight);
+        }
+    }
+    // Where a product row's pack belongs; negative if it is cropped or beyond the end.
+    __device__ inline ptrdiff_t at(int row) const {
+        const ptrdiff_t at = static_cast<ptrdiff_t>(row) * columns + first;
+        return at >= 0 && static_cast<size_t>(at) < end ? at : -1;
+    }
+    // What is added to a product row. It is asked for some rows ahead: stores before it might be to the same place, for all that is known.
+    __device__ inline uint4 held(int row) const {
+        const ptrdiff_t from = at(row);
+        return add != nullptr && from >= 0 ? *reinterpret_cast<const uint4 *>(add + from) : make_uint4(0, 0, 0, 0);
+    }
+    __device__ inline void row(float (&v)[N], int row, uint4 held) const {
+        const ptrdiff_t to = at(row);
+        if (to < 0)
+            return;
+        float a[N];
+        Pack<T>::unpack(held, a);
 #pragma unroll
         for (int i = 0; i < N; i++)
-            v[i] += a[i];
-    }
-    if (add != nullptr) {
-        load(add + at, a);
+            v[i] += bias[i] + a[i];
+        if (raw != nullptr)
+            store(raw + to, v);
+        if (curved != nullptr) {
 #pragma unroll
-        for (int i = 0; i < N; i++)
-            v[i] += a[i];
+            for (int i = 0; i < N; i++)
+                v[i] = snake_curve(v[i], frequency[i], weight[i]);
+            store(curved + to, v);
+        }
     }
-    if (raw != nullptr)
-        store(raw + at, v);
-    if (curved != nullptr) {
-        float b[N];
-        parameters(snake + channel, a);
-        parameters(snake + shape.channels_out + channel, b);
-#pragma unroll
-        for (int i = 0; i < N; i++)
-            v[i] = snake_curve(v[i], a[i], b[i]);
-        store(curved + at, v);
-    }
-}
+};
 
 // Copies 16 bytes past the registers but through the first-level cache, or zeros.
 __device__ inline void copy_async_cached(uint4 *to, const void *from, bool valid) {
@@ -213,6 +230,17 @@ template <typename T, int TILE, bool GROUPED = false> struct ConvolutionTile {
         __syncthreads();
     }
 
+    static __device__ inline void load_sums(const float *from, float (&v)[8]) {
+#pragma unroll
+        for (int i = 0; i < 8; i += 4) {
+            const float4 four = *reinterpret_cast<const float4 *>(from + i);
+            v[i] = four.x;
+            v[i + 1] = four.y;
+            v[i + 2] = four.z;
+            v[i + 3] = four.w;
+        }
+    }
+
     // Bias, residual sum and curve of a tile's sums.
     static __device__ inline void finish(const Sums &sums, float *tile, int row, int column, const float *bias, const float *snake, const T *add,
                                          T *raw, T *curved, const ConvolutionShape &shape) {
@@ -226,16 +254,21 @@ template <typename T, int TILE, bool GROUPED = false> struct ConvolutionTile {
                     *reinterpret_cast<float2 *>(tile + (part_row(i) + h * 8 + lane / 4) * PITCH + first_column() + j * 8 + lane % 4 * 2) =
                         make_float2(sums[i][j][2 * h], sums[i][j][2 * h + 1]);
         __syncthreads();
-#pragma unroll 4
-        for (int index = threadIdx.x; index < TILE * TILE / 8; index += LANES) {
-            const int r = index / (TILE / 8), c = index % (TILE / 8) * 8;
-            if (row + r >= shape.products || column + c >= shape.columns)
-                continue;
-            float v[8];
+        constexpr int ACROSS = TILE / 8, DOWN = LANES / ACROSS;
+        const int c = threadIdx.x % ACROSS * 8, r = threadIdx.x / ACROSS;
+        const Finish<T> finish(column + c, bias, snake, add, raw, curved, shape);
+        constexpr int AHEAD = 4; // rows of a thread whose residuals are on their way
+        for (int i = r; i < TILE; i += AHEAD * DOWN) {
+            uint4 held[AHEAD];
 #pragma unroll
-            for (int i = 0; i < 8; i += 4)
-                *reinterpret_cast<float4 *>(v + i) = *reinterpret_cast<const float4 *>(tile + r * PITCH + c + i);
-            finish_pack<T>(v, row + r, column + c, bias, snake, add, raw, curved, shape);
+            for (int k = 0; k < AHEAD; k++)
+                held[k] = finish.held(row + i + k * DOWN);
+#pragma unroll
+            for (int k = 0; k < AHEAD; k++) {
+                float v[8];
+                load_sums(tile + (i + k * DOWN) * PITCH + c, v);
+                finish.row(v, row + i + k * DOWN, held[k]);
+            }
         }
     }
 
@@ -293,10 +326,11 @@ __device__ inline void convolution_plain(const float *x, const float *weight, co
                     sums[i][j] = fmaf(a[d][r + i], b[d][c + j], sums[i][j]);
         __syncthreads();
     }
+    const Finish<float> finish(column + c, bias, snake, shape.adds ? raw : nullptr, raw, curved, shape);
 #pragma unroll
     for (int i = 0; i < 4; i++)
-        if (row + r + i < shape.products && column + c < shape.columns)
-            finish_pack<float>(sums[i], row + r + i, column + c, bias, snake, shape.adds ? raw : nullptr, raw, curved, shape);
+        if (row + r + i < shape.products)
+            finish.row(sums[i], row + r + i, finish.held(row + r + i));
 }
 
 #define CONVOLUTION_KERNEL(NAME, T, TILE, BLOCKS, GROUPED)                                                                             \

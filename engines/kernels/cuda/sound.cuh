@@ -6,38 +6,50 @@
 constexpr int SOUND_TAPS = 7;
 constexpr int SOUND_ROWS = 512; // of a block that takes sound in
 
-// A thread has one pack of channels, whose weights it keeps, and goes through the block's rows; both halves of the trunk are written.
+// A thread has one pack of channels of four rows at a time, and goes through the block's rows; both halves of the trunk are written. Weights
+// are in shared memory, channels side by side.
 template <typename T>
 __device__ inline void sound_in(const float *sound, const float *weight, const float *bias, const float *snake, T *raw, T *curved,
                                 const ConvolutionShape &shape) {
-    constexpr int N = Pack<T>::N, DEPTH = 2 * SOUND_TAPS;
-    const int packs = shape.channels_out / N, rows_apart = THREADS / packs;
-    const int channel = threadIdx.x % packs * N;
-    if (static_cast<int>(threadIdx.x) >= rows_apart * packs)
+    constexpr int N = Pack<T>::N, DEPTH = 2 * SOUND_TAPS, ROWS = 4;
+    extern __shared__ __align__(16) float weights[];
+    for (int index = threadIdx.x; index < DEPTH * shape.channels_out; index += THREADS)
+        weights[index % DEPTH * shape.channels_out + index / DEPTH] = __ldg(weight + index);
+    __syncthreads();
+    const int packs = shape.channels_out / N, apart = THREADS / packs;
+    if (static_cast<int>(threadIdx.x) >= apart * packs)
         return;
-    float w[N][DEPTH];
+    const int channel = threadIdx.x % packs * N;
+    const Finish<T> finish(channel, bias, snake, nullptr, raw, curved, shape);
+    const int begin = blockIdx.x * SOUND_ROWS, end = min(begin + SOUND_ROWS, shape.rows_out);
+    for (int row = begin + static_cast<int>(threadIdx.x) / packs * ROWS; row < end; row += apart * ROWS) {
+        float2 heard[ROWS + SOUND_TAPS - 1];
 #pragma unroll
-    for (int i = 0; i < N; i++)
-#pragma unroll
-        for (int k = 0; k < DEPTH; k += 2) {
-            const float2 pair = __ldg(reinterpret_cast<const float2 *>(weight + (channel + i) * DEPTH + k));
-            w[i][k] = pair.x;
-            w[i][k + 1] = pair.y;
+        for (int i = 0; i < ROWS + SOUND_TAPS - 1; i++) {
+            const int from = row + i - SOUND_TAPS / 2;
+            const bool inside = from >= 0 && from < shape.rows_in;
+            heard[i] = inside ? __ldg(reinterpret_cast<const float2 *>(sound) + from) : make_float2(0.0f, 0.0f);
         }
-    const int first = blockIdx.x * SOUND_ROWS, end = min(first + SOUND_ROWS, shape.rows_out);
-    for (int row = first + threadIdx.x / packs; row < end; row += rows_apart) {
-        float v[N] = {};
+        float v[ROWS][N] = {};
 #pragma unroll
         for (int tap = 0; tap < SOUND_TAPS; tap++) {
-            const int from = row + tap - SOUND_TAPS / 2;
-            float2 s = make_float2(0.0f, 0.0f);
-            if (from >= 0 && from < shape.rows_in)
-                s = __ldg(reinterpret_cast<const float2 *>(sound) + from);
+            float left[N], right[N];
+            const float *w = weights + 2 * tap * shape.channels_out + channel;
 #pragma unroll
-            for (int i = 0; i < N; i++)
-                v[i] = fmaf(s.y, w[i][2 * tap + 1], fmaf(s.x, w[i][2 * tap], v[i]));
+            for (int i = 0; i < N; i++) {
+                left[i] = w[i];
+                right[i] = w[shape.channels_out + i];
+            }
+#pragma unroll
+            for (int r = 0; r < ROWS; r++)
+#pragma unroll
+                for (int i = 0; i < N; i++)
+                    v[r][i] = fmaf(heard[r + tap].y, right[i], fmaf(heard[r + tap].x, left[i], v[r][i]));
         }
-        finish_pack<T>(v, row, channel, bias, snake, static_cast<const T *>(nullptr), raw, curved, shape);
+#pragma unroll
+        for (int r = 0; r < ROWS; r++)
+            if (row + r < end)
+                finish.row(v[r], row + r, make_uint4(0, 0, 0, 0));
     }
 }
 

@@ -10,7 +10,7 @@ use candle_core::{
 use super::launch::{Launch, packs, suffix, uninitialised};
 use crate::convolution::{
     Convolve, Extent, Output,
-    sound::{SoundIn, SoundOut},
+    sound::{SOUND_CHANNELS, SOUND_TAPS, SoundIn, SoundOut},
 };
 
 /// GPUs that multiply by warpgroups.
@@ -162,6 +162,7 @@ pub(crate) fn convolve_sound(op: &SoundIn, sound: &CudaStorage, layout: &Layout)
     }
     let (shape, values) = (op.op.result(&extent), extent.values());
     let out = uninitialised(sound.device(), op.dtype, shape.elem_count())?;
+    let shared = SOUND_TAPS * SOUND_CHANNELS * extent.channels_out * size_of::<f32>();
     let name = format!("sound_in_{}", suffix(SoundIn::NAME, op.dtype)?);
     let launch = Launch::new(SoundIn::NAME, sound.device(), &name)?
         .data(sound, layout)?
@@ -173,7 +174,7 @@ pub(crate) fn convolve_sound(op: &SoundIn, sound: &CudaStorage, layout: &Layout)
         .int(extent.rows_out)?
         .int(extent.channels_out)?;
     // SAFETY: arguments as in sound.cuh; `extent` has checked the parameters' sizes, and both halves hold rows · channels values.
-    unsafe { launch.run(extent.rows_out.div_ceil(SOUND_IN_ROWS), THREADS, 0)? };
+    unsafe { launch.run(extent.rows_out.div_ceil(SOUND_IN_ROWS), THREADS, shared)? };
     Ok((out, shape))
 }
 
