@@ -1,7 +1,9 @@
 // Every kernel in one unit, which the build compiles for each architecture.
+#include "adaptive.cuh"
 #include "attention.cuh"
 #include "convolution.cuh"
 #include "fourier.cuh"
+#include "grouped.cuh"
 #include "norm.cuh"
 #include "residual_unit.cuh"
 #include "rows.cuh"

@@ -1,6 +1,7 @@
 //! Every kernel compared with its plain counterpart, on whatever GPU there is.
 
 mod convolutions;
+mod transformers;
 
 use candle_core::{DType, Device, Result, Tensor};
 
@@ -46,6 +47,7 @@ pub fn conformance(device: &Device) -> Result<Vec<Conformity>> {
         all.attention(dtype)?;
         all.bands(dtype)?;
         all.convolutions(dtype)?;
+        all.transformers(dtype)?;
     }
     all.fourier()?;
     all.overlaps()?;

@@ -6,7 +6,9 @@ use std::{
 };
 
 use candle_core::{
-    CudaDevice, CudaStorage, DType, Layout, Result, Storage, Tensor, bail,
+    CudaDevice, CudaStorage, DType, Layout, Result, Storage, Tensor,
+    backend::BackendStorage,
+    bail,
     cuda_backend::{
         CudaStorageSlice, WrapErr,
         cudarc::{
@@ -101,8 +103,13 @@ impl Launch {
     }
 
     /// Contiguous data of a type that kernels know, on the kernel's device, on a 16-byte boundary.
-    pub(super) fn data(mut self, storage: &CudaStorage, layout: &Layout) -> Result<Self> {
-        let address = self.address(storage, layout)?;
+    pub(super) fn data(self, storage: &CudaStorage, layout: &Layout) -> Result<Self> {
+        self.data_from(storage, layout, 0)
+    }
+
+    /// The same, from so many values after its first.
+    pub(super) fn data_from(mut self, storage: &CudaStorage, layout: &Layout, offset: usize) -> Result<Self> {
+        let address = self.address(storage, layout)? + (offset * storage.dtype().size_in_bytes()) as u64;
         if !address.is_multiple_of(PACK_BYTES as u64) {
             bail!(
                 "{}: {:?} begins between 16-byte boundaries; copy it first",
@@ -126,9 +133,14 @@ impl Launch {
 
     /// A parameter tensor; its shape has been checked.
     pub(super) fn parameter(self, tensor: &Tensor) -> Result<Self> {
+        self.parameter_from(tensor, 0)
+    }
+
+    /// The same, from so many values after its first.
+    pub(super) fn parameter_from(self, tensor: &Tensor, offset: usize) -> Result<Self> {
         let (storage, layout) = tensor.storage_and_layout();
         match &*storage {
-            Storage::Cuda(storage) => self.data(storage, layout),
+            Storage::Cuda(storage) => self.data_from(storage, layout, offset),
             _ => bail!(
                 "{}: a parameter {:?} is not on the GPU its data is on",
                 self.op,
@@ -138,14 +150,24 @@ impl Launch {
     }
 
     /// A parameter that kernels can do without.
-    pub(super) fn optional(mut self, tensor: Option<&Tensor>) -> Result<Self> {
+    pub(super) fn optional(self, tensor: Option<&Tensor>) -> Result<Self> {
         match tensor {
             Some(tensor) => self.parameter(tensor),
-            None => {
-                self.arguments.push(Argument::Address(0));
-                Ok(self)
-            }
+            None => Ok(self.nothing()),
         }
+    }
+
+    /// In place of data that kernels can do without.
+    pub(super) fn nothing(mut self) -> Self {
+        self.arguments.push(Argument::Address(0));
+        self
+    }
+
+    /// A few numbers, read one at a time.
+    pub(super) fn indices(mut self, storage: &CudaStorage, layout: &Layout) -> Result<Self> {
+        let address = self.address(storage, layout)?;
+        self.arguments.push(Argument::Address(address));
+        Ok(self)
     }
 
     /// A size or index that kernels take as `int`.
@@ -155,6 +177,17 @@ impl Launch {
             Err(_) => bail!("{}: a size of {value} is more than kernels count to", self.op),
         }
         Ok(self)
+    }
+
+    /// A bound that kernels take as `int`, or none.
+    pub(super) fn int_or_all(mut self, value: Option<usize>) -> Result<Self> {
+        match value {
+            Some(value) => self.int(value),
+            None => {
+                self.arguments.push(Argument::Signed(-1));
+                Ok(self)
+            }
+        }
     }
 
     /// A size that kernels take as `unsigned`.

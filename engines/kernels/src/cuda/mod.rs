@@ -8,8 +8,10 @@ mod launch;
 mod networks;
 mod residual;
 mod spectra;
+mod transformers;
 
 pub(crate) use convolutions::{convolve, convolve_onto, convolve_sound, convolve_to_sound};
 pub(crate) use networks::{attention, bias_curve, bias_glu, norm, swap_leading};
 pub(crate) use residual::residual_unit;
 pub(crate) use spectra::{apply_masks, band_features, frames, overlap_add, spectra};
+pub(crate) use transformers::{cross_attention, norm_rotary, residual_norm, self_attention, swiglu};
