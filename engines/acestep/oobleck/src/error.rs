@@ -1,6 +1,6 @@
 //! Why there is no autoencoder.
 
-use greenroom_weights::WeightsError;
+use greenroom_weights::{ImageError, WeightsError};
 
 /// Why an autoencoder cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -13,4 +13,10 @@ pub enum OobleckError {
     /// The packed weights are not the network's.
     #[error(transparent)]
     Weights(#[from] WeightsError),
+    /// The weights could not be packed.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// The device fails or has no room.
+    #[error("the autoencoder could not be run: {0}")]
+    Run(#[from] candle_core::Error),
 }

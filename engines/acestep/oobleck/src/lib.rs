@@ -5,6 +5,8 @@
 #![forbid(unsafe_code)]
 
 mod config;
+#[cfg(feature = "cuda")]
+mod conformance;
 mod decoder;
 mod encoder;
 mod error;
@@ -19,6 +21,8 @@ use candle_core::{Device, Result, Tensor, bail};
 use greenroom_weights::WeightSource;
 
 pub use config::OobleckConfig;
+#[cfg(feature = "cuda")]
+pub use conformance::conformance;
 pub use error::OobleckError;
 pub use layout::keys;
 pub use pack::{LAYOUT_VERSION, pack};
