@@ -52,11 +52,25 @@ impl Oobleck {
     /// # Errors
     /// If the frames are none or beyond the end of what is no loop, or the device fails or has no room.
     pub fn decode_window(&self, latents: &Tensor, first_frame: usize, frames: usize, cyclic: bool) -> Result<Vec<f32>> {
-        let sound = self.window_with_margin(latents, first_frame..first_frame + frames, cyclic, WINDOW_MARGIN)?;
+        let sound = self.decode_window_on_device(latents, first_frame, frames, cyclic)?;
         sound.flatten_all()?.to_vec1()
     }
 
-    /// The same on the device, [samples, 2], with so many frames on either side.
+    /// The same as a tensor [samples, 2] on the device. Nothing is copied to or from it, and nobody waits for it.
+    ///
+    /// # Errors
+    /// As [`Self::decode_window`].
+    pub fn decode_window_on_device(
+        &self,
+        latents: &Tensor,
+        first_frame: usize,
+        frames: usize,
+        cyclic: bool,
+    ) -> Result<Tensor> {
+        self.window_with_margin(latents, first_frame..first_frame + frames, cyclic, WINDOW_MARGIN)
+    }
+
+    /// The same with so many frames on either side.
     pub(crate) fn window_with_margin(
         &self,
         latents: &Tensor,

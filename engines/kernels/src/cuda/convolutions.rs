@@ -68,6 +68,50 @@ pub(crate) fn convolve_onto(
     run(op, &extent, x, layout, trunk, [Some(&raw), Some(&curved)])
 }
 
+/// The kernel for a product, and how it is started.
+struct Plan {
+    kernel: String,
+    blocks: usize,
+    threads: u32,
+    shared_bytes: usize,
+}
+
+impl Plan {
+    fn new(extent: &Extent, columns: usize, x: &CudaStorage) -> Result<Self> {
+        let blocks = |tile: usize| extent.product_rows.div_ceil(tile) * columns.div_ceil(tile);
+        let dtype = x.dtype();
+        if dtype == DType::F32 {
+            return Ok(Self {
+                kernel: "convolution_plain_f32".into(),
+                blocks: blocks(SMALL_TILE),
+                threads: THREADS,
+                shared_bytes: 0,
+            });
+        }
+        if !extent.channels_in.is_multiple_of(DEPTH) {
+            bail!(
+                "{}: kernels sum {DEPTH} channels at a time, and {} are not a multiple of that",
+                Convolve::NAME,
+                extent.channels_in
+            )
+        }
+        let stream = x.device().cuda_stream();
+        let context = stream.context();
+        let attribute = CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT;
+        let multiprocessors = context.attribute(attribute).w()? as usize;
+        let large = columns > SMALL_TILE && blocks(LARGE_TILE) >= multiprocessors;
+        let tile = if large { LARGE_TILE } else { SMALL_TILE };
+        let grouped = context.compute_capability().w()? == GROUPED_CAPABILITY;
+        let kind = if grouped { "_grouped" } else { "" };
+        Ok(Self {
+            kernel: format!("convolution{kind}_{tile}_{}", suffix(Convolve::NAME, dtype)?),
+            blocks: blocks(tile),
+            threads: TILE_THREADS,
+            shared_bytes: STAGES * 2 * tile * DEPTH * dtype.size_in_bytes(),
+        })
+    }
+}
+
 /// Writes the sums, or what `op.output` asks of them, to the places that `planes` names in `out`.
 fn run(
     op: &Convolve,
@@ -77,7 +121,7 @@ fn run(
     out: &CudaStorage,
     planes: [Option<&Layout>; 2],
 ) -> Result<()> {
-    let (device, dtype, shape) = (x.device(), x.dtype(), &op.layer.shape);
+    let (dtype, shape) = (x.dtype(), &op.layer.shape);
     if op.layer.weight.dtype() != dtype || out.dtype() != dtype {
         bail!(
             "{}: data is {dtype:?}, weights {:?} and the result {:?}; they have to be of one type",
@@ -88,30 +132,8 @@ fn run(
     }
     packs(Convolve::NAME, dtype, extent.channels_out)?;
     let columns = extent.columns(shape);
-    let blocks = |tile: usize| extent.product_rows.div_ceil(tile) * columns.div_ceil(tile);
-    let attribute = CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT;
-    let stream = device.cuda_stream();
-    let multiprocessors = stream.context().attribute(attribute).w()? as usize;
-    let (name, tile) = if dtype == DType::F32 {
-        ("convolution_plain_f32".to_owned(), SMALL_TILE)
-    } else {
-        if !extent.channels_in.is_multiple_of(DEPTH) {
-            bail!(
-                "{}: kernels sum {DEPTH} channels at a time, and {} are not a multiple of that",
-                Convolve::NAME,
-                extent.channels_in
-            )
-        }
-        let large = columns > SMALL_TILE && blocks(LARGE_TILE) >= multiprocessors;
-        let tile = if large { LARGE_TILE } else { SMALL_TILE };
-        let grouped = stream.context().compute_capability().w()? == GROUPED_CAPABILITY;
-        let kind = if grouped { "_grouped" } else { "" };
-        (
-            format!("convolution{kind}_{tile}_{}", suffix(Convolve::NAME, dtype)?),
-            tile,
-        )
-    };
-    let mut launch = Launch::new(Convolve::NAME, device, &name)?
+    let plan = Plan::new(extent, columns, x)?;
+    let mut launch = Launch::new(Convolve::NAME, x.device(), &plan.kernel)?
         .data(x, layout)?
         .parameter(&op.layer.weight)?
         .optional(op.layer.bias.as_ref())?
@@ -138,13 +160,9 @@ fn run(
     ] {
         launch = launch.int(size)?;
     }
-    let (threads, shared) = match dtype {
-        DType::F32 => (THREADS, 0),
-        _ => (TILE_THREADS, STAGES * 2 * tile * DEPTH * dtype.size_in_bytes()),
-    };
     // SAFETY: arguments as in convolution.cuh; `extent` has checked that weights, bias and curve have the sizes that it gives, and every
     // plane holds rows_out · channels_out values.
-    unsafe { launch.run(blocks(tile), threads, shared) }
+    unsafe { launch.run(plan.blocks, plan.threads, plan.shared_bytes) }
 }
 
 /// `convolve_sound`.
