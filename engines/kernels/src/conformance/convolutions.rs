@@ -77,7 +77,12 @@ impl Comparison {
     }
 
     fn convolution(&mut self, dtype: DType, shape: Convolution, rows: usize, widths: [usize; 2]) -> Result<()> {
-        let name = |part: &str| format!("{part} of {rows} x {widths:?}, {} taps, {shape:?}", shape.taps);
+        let kernel = match (shape.upsampling, shape.stride) {
+            (1, 1) => format!("{} taps, {} apart", shape.taps, shape.dilation),
+            (1, stride) => format!("one row of {stride}"),
+            (upsampling, _) => format!("{upsampling} rows of one"),
+        };
+        let name = |part: &str| format!("{part} of {rows} x {} to {}, {kernel}", widths[0], widths[1]);
         let ((x, on_x), (snake, on_snake)) = (self.data(&[rows, widths[0]], dtype)?, self.parameter(&[2, widths[1]])?);
         let (layer, on_layer) = self.layers(dtype, shape, widths)?;
         let (actual, expected) = (convolve(&on_x, &on_layer, None)?, convolve(&x, &layer, None)?);
