@@ -270,6 +270,24 @@ pub fn binary() -> anyhow::Result<PathBuf> {
     beside.context("greenroom is not built: run `cargo build -p greenroom`")
 }
 
+/// A folder with a tiny ACE-Step checkpoint of random weights, as the program writes it.
+///
+/// # Errors
+/// If the program is not built, or cannot write it.
+pub fn tiny_checkpoint() -> anyhow::Result<TempDir> {
+    let folder = TempDir::new()?;
+    let written = Command::new(binary()?)
+        .args(["checkpoint", "random", "--size", "tiny", "--out"])
+        .arg(folder.path())
+        .output()?;
+    anyhow::ensure!(
+        written.status.success(),
+        "no checkpoint: {}",
+        String::from_utf8_lossy(&written.stderr)
+    );
+    Ok(folder)
+}
+
 /// Whether the separator's weights are where the program looks for them.
 #[must_use]
 pub fn weights_are_there() -> bool {

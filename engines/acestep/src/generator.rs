@@ -154,6 +154,22 @@ impl Acestep {
         &self.configs
     }
 
+    pub(crate) fn groups(&self) -> &Groups {
+        &self.groups
+    }
+
+    pub(crate) fn shared_groups(&self) -> Arc<Groups> {
+        Arc::clone(&self.groups)
+    }
+
+    pub(crate) fn live_device(&self) -> &Device {
+        &self.live
+    }
+
+    pub(crate) fn silence(&self) -> &Tensor {
+        &self.silence
+    }
+
     /// Frames of a longest source.
     pub(crate) fn frames_max() -> usize {
         SECONDS_MAX as usize * SAMPLE_RATE as usize / FRAME_SAMPLES

@@ -11,6 +11,15 @@ pub(super) struct BenchArguments {
 
 #[derive(Debug, Subcommand)]
 enum Bench {
+    /// What ACE-Step takes: ticks, windows, encodings, and how its weights move (random weights of the public size)
+    Generator {
+        /// Print only the line of JSON
+        #[arg(long)]
+        json: bool,
+        /// Runs of each figure
+        #[arg(long, default_value_t = 30)]
+        runs: u32,
+    },
     /// How weights move, what a separation takes, and three uploads on a card of 24 GiB that is nearly full (random weights of the real sizes)
     Gpu {
         /// Print only the line of JSON
@@ -87,27 +96,41 @@ pub(super) fn conformance() -> anyhow::Result<u8> {
     Ok(0)
 }
 
-#[allow(clippy::print_stdout, clippy::print_stderr, reason = "its output is its purpose")]
+/// Tells a person what is being measured.
+#[allow(clippy::print_stderr, reason = "its output is its purpose")]
 #[cfg(feature = "cuda")]
-pub(super) fn bench(arguments: &BenchArguments) -> anyhow::Result<u8> {
-    let Bench::Gpu {
-        json,
-        runs,
-        cycles,
-        without_pod,
-        only_pod_gib,
-    } = arguments.what;
-    let options = crate::gpu_bench::Options {
-        runs,
-        cycles,
-        without_pod,
-        only_pod_gib,
-    };
-    let figures = crate::gpu_bench::run(&options, &|what| {
+fn say(json: bool) -> impl Fn(&str) {
+    move |what| {
         if !json {
             eprintln!("── {what}");
         }
-    })?;
+    }
+}
+
+#[allow(clippy::print_stdout, reason = "its output is its purpose")]
+#[cfg(feature = "cuda")]
+pub(super) fn bench(arguments: &BenchArguments) -> anyhow::Result<u8> {
+    let (figures, json) = match arguments.what {
+        Bench::Generator { json, runs } => {
+            let options = crate::gpu_bench::GeneratorOptions { runs };
+            (crate::gpu_bench::run_generator(&options, &say(json))?, json)
+        }
+        Bench::Gpu {
+            json,
+            runs,
+            cycles,
+            without_pod,
+            only_pod_gib,
+        } => {
+            let options = crate::gpu_bench::Options {
+                runs,
+                cycles,
+                without_pod,
+                only_pod_gib,
+            };
+            (crate::gpu_bench::run(&options, &say(json))?, json)
+        }
+    };
     if !json {
         println!("{}", figures.table());
     }

@@ -3,6 +3,7 @@
 //! No checkpoint is needed: weights are random, of the real sizes. They separate nothing, in the same time.
 
 mod client;
+mod generator;
 mod pod;
 mod separation;
 
@@ -41,6 +42,13 @@ pub struct Options {
     pub without_pod: bool,
     /// Nothing but that pod, with so many GiB of engines. It has a process of its own, so that the card holds what a pod's would.
     pub only_pod_gib: Option<u64>,
+}
+
+/// What to measure of the generator.
+#[derive(Clone, Debug)]
+pub struct GeneratorOptions {
+    /// Runs of each figure.
+    pub runs: u32,
 }
 
 /// A figure, and where it has to be.
@@ -90,13 +98,47 @@ const BARS: [Bar; 17] = [
     at_least("worst_free_19_gib", 2.5, 2.5),
 ];
 
-/// All figures by their keys, in the order in which they were taken.
-#[derive(Default)]
-pub struct Figures(Map<String, Value>);
+const GENERATOR_BARS: [Bar; 14] = [
+    at_most("tick_b1_ms", 12.0, 6.0),
+    at_most("tick_b4_ms", 22.0, 16.0),
+    at_most("tick_b8_ms", 42.0, 30.0),
+    at_most("decode_window_ms", 4.0, 2.0),
+    at_most("encode_120s_ms", 200.0, 80.0),
+    at_most("semantic_120s_ms", 8.0, 4.0),
+    at_most("text_encode_ms", 15.0, 8.0),
+    at_most("upload_ok_ms", 450.0, 300.0),
+    at_most("tick_gap_during_rip_ms_max", 1000.0, 350.0),
+    at_most("slices_late", 0.0, 0.0),
+    at_least("played_fresh_pct", 97.0, 99.0),
+    at_least("generations_per_s", 15.0, 25.0),
+    at_most("upload_residue_mb", 0.0, 0.0),
+    at_most("restore_dit_with_lora_ms", 150.0, 90.0),
+];
+
+/// All figures by their keys, in the order in which they were taken, and where they have to be.
+pub struct Figures {
+    taken: Map<String, Value>,
+    bars: &'static [Bar],
+}
 
 impl Figures {
+    fn new(bars: &'static [Bar]) -> Self {
+        Self {
+            taken: Map::new(),
+            bars,
+        }
+    }
+
     fn put(&mut self, key: &str, value: impl Into<Value>) {
-        self.0.insert(key.into(), value.into());
+        self.taken.insert(key.into(), value.into());
+    }
+
+    /// When, of what, and on what these figures were taken.
+    fn put_circumstances(&mut self, gpu: &Gpu) {
+        self.put("commit", COMMIT.unwrap_or("unknown"));
+        self.put("date", today());
+        self.put("gpu", gpu.info().name.clone());
+        self.put("driver", gpu.info().driver_version.clone());
     }
 
     /// Runs the pod on its card in a process of its own, and takes its figures over.
@@ -113,9 +155,9 @@ impl Figures {
         let figures: Map<String, Value> = serde_json::from_str(line)?;
         for (key, figure) in figures {
             // Seen in one of the pods is seen.
-            let before = self.0.get(&key).and_then(Value::as_u64).unwrap_or(0);
+            let before = self.taken.get(&key).and_then(Value::as_u64).unwrap_or(0);
             let sum = figure.as_u64().map(|figure| Value::from(figure + before));
-            self.0.insert(key, sum.unwrap_or(figure));
+            self.taken.insert(key, sum.unwrap_or(figure));
         }
         Ok(())
     }
@@ -123,15 +165,15 @@ impl Figures {
     /// As one line of JSON.
     #[must_use]
     pub fn json(&self) -> String {
-        Value::Object(self.0.clone()).to_string()
+        Value::Object(self.taken.clone()).to_string()
     }
 
     /// A line for each bar: key, figure, bar, aim.
     #[must_use]
     pub fn table(&self) -> String {
         let mut table = format!("{:28} {:>10} {:>10} {:>10}\n", "key", "figure", "bar", "aim");
-        for Bar { key, bar, aim, rises } in &BARS {
-            let figure = self.0.get(*key).and_then(Value::as_f64);
+        for Bar { key, bar, aim, rises } in self.bars {
+            let figure = self.taken.get(*key).and_then(Value::as_f64);
             let sign = if *rises { '≥' } else { '≤' };
             let (text, note) = match figure {
                 None => ("-".into(), ""),
@@ -156,7 +198,7 @@ pub fn run(options: &Options, say: &dyn Fn(&str)) -> anyhow::Result<Figures> {
         ..Settings::default()
     }
     .resolve()?;
-    let mut figures = Figures::default();
+    let mut figures = Figures::new(&BARS);
     if let Some(gib) = options.only_pod_gib {
         pod::measure(&config, gib, &mut figures)?;
         return Ok(figures);
@@ -171,16 +213,29 @@ pub fn run(options: &Options, say: &dyn Fn(&str)) -> anyhow::Result<Figures> {
     memory_of_libraries(&mut figures)?;
     let device = Device::choose(&config)?;
     let gpu = device.as_gpu().context("this is no GPU")?;
-    figures.put("commit", COMMIT.unwrap_or("unknown"));
-    figures.put("date", today());
-    figures.put("gpu", gpu.info().name.clone());
-    figures.put("driver", gpu.info().driver_version.clone());
-
+    figures.put_circumstances(gpu);
     say("how weights move");
     placement(gpu, options, &mut figures)?;
     say("a whole separation");
     let pool = Arc::new(ThreadSettings::of_this_machine().signal_pool()?);
     separation::measure(&device, &pool, options, &mut figures, say)?;
+    Ok(figures)
+}
+
+/// Measures the generator on the first GPU, with random weights of the public size.
+///
+/// # Errors
+/// If there is no GPU, not enough memory of either kind, or a step fails.
+pub fn run_generator(options: &GeneratorOptions, say: &dyn Fn(&str)) -> anyhow::Result<Figures> {
+    let config = Settings {
+        device: Some(DeviceChoice::Cuda),
+        ..Settings::default()
+    }
+    .resolve()?;
+    let mut figures = Figures::new(&GENERATOR_BARS);
+    let device = Device::choose(&config)?;
+    figures.put_circumstances(device.as_gpu().context("this is no GPU")?);
+    generator::measure(&device, options, &mut figures, say)?;
     Ok(figures)
 }
 

@@ -23,6 +23,9 @@ struct Arguments {
     /// Measure only how fast a rip gives way
     #[arg(long)]
     yields: bool,
+    /// Measure only a minute of listening to ACE-Step, with tiny random weights, while weights make room for one rip after the other
+    #[arg(long)]
+    acestep: bool,
     /// Print only the line of JSON
     #[arg(long)]
     json: bool,
@@ -38,12 +41,18 @@ async fn main() -> anyhow::Result<()> {
         figures.print();
         return Ok(());
     }
+    if arguments.acestep {
+        steps::acestep(&mut figures, arguments.seconds).await?;
+        figures.print();
+        return Ok(());
+    }
     steps::separation(&mut figures)?;
     steps::uploads(&mut figures, runs).await?;
     steps::compressed(&mut figures, runs)?;
     steps::swaps(&mut figures, runs).await?;
     steps::knobs(&mut figures, runs).await?;
     steps::listening(&mut figures, arguments.seconds).await?;
+    steps::acestep(&mut figures, arguments.seconds).await?;
     steps::yields(&mut figures, runs).await?;
     steps::memory(&mut figures).await?;
     steps::handovers(&mut figures, runs).await?;

@@ -223,6 +223,69 @@ pub(crate) async fn listening(figures: &mut Figures, seconds: u64) -> anyhow::Re
     Ok(())
 }
 
+/// A minute of listening to the production generator, tiny and random: quiet, and with rips that its weights make room for.
+pub(crate) async fn acestep(figures: &mut Figures, seconds: u64) -> anyhow::Result<()> {
+    let checkpoint = greenroom_tests::tiny_checkpoint()?;
+    let folder = checkpoint.path().to_string_lossy().into_owned();
+    let options = [
+        "--generator",
+        "acestep",
+        "--acestep-models-dir",
+        &folder,
+        "--tracks-max",
+        "200",
+    ];
+    let program = Program::start(&options)?;
+    let mut listener = Listener::new(session(&program, 60.0).await?)?;
+    let quiet = [
+        "acestep_slices",
+        "acestep_slices_late",
+        "acestep_played_fresh_pct",
+        "acestep_stale_ms_max",
+    ];
+    let during_rips = [
+        "acestep_slices_rip",
+        "acestep_slices_late_rip",
+        "acestep_played_fresh_pct_rip",
+        "acestep_stale_ms_max_rip",
+    ];
+    for (keys, rips) in [(quiet, false), (during_rips, true)] {
+        figures.say(if rips {
+            "listening to ACE-Step during rips"
+        } else {
+            "listening to ACE-Step, quiet"
+        });
+        let address = program.address().to_owned();
+        let ripping = rips.then(|| {
+            tokio::spawn(async move {
+                let audio = song(60.0);
+                for number in 0.. {
+                    if upload(&address, &format!("rip{number}.wav"), &audio).await.is_err() {
+                        break;
+                    }
+                    tokio::time::sleep(Duration::from_secs(15)).await;
+                }
+            })
+        });
+        listener.play(Duration::from_secs(3), raw("denoise", 0.6)).await?;
+        listen(&mut listener, seconds).await?;
+        if let Some(ripping) = ripping {
+            ripping.abort();
+        }
+        let account = listener.account;
+        let values = [
+            account.slices as f64,
+            account.late as f64,
+            account.fresh_pct(),
+            account.stale_ms_max,
+        ];
+        for (key, value) in keys.into_iter().zip(values) {
+            figures.take(key, value);
+        }
+    }
+    Ok(())
+}
+
 async fn listen(listener: &mut Listener, seconds: u64) -> anyhow::Result<()> {
     listener.forget();
     for turn in 0..seconds / 5 {

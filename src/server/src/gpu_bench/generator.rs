@@ -1,0 +1,158 @@
+//! What ACE-Step takes: a tick, a window, the encodings, how its weights move, and a whole pod that plays on it.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use greenroom_acestep::{Acestep, Part, Size};
+use greenroom_generator::{KnobValue, Knobs, LiveStream, SLICE_FRAMES, StreamSettings};
+use greenroom_stage::Stage;
+use greenroom_sync::CancelFlag;
+use serde_json::json;
+
+use super::{Figures, GeneratorOptions};
+use crate::{device::Device, house::acestep_options};
+
+/// The session of the bars: 60 s, and a prompt of the usual length.
+const FRAMES: usize = 1_500;
+const STATES: usize = 83;
+/// Two minutes of latents.
+const UPLOAD_FRAMES: usize = 3_000;
+/// Tokens of a prompt.
+const TOKENS: usize = 70;
+const GROUPS: [&str; 4] = ["dit", "conditioner", "text_encoder", "vae"];
+
+/// Milliseconds of so many runs, after a few that are not counted.
+fn runs(count: u32, mut run: impl FnMut() -> anyhow::Result<Duration>) -> anyhow::Result<Spread> {
+    for _ in 0..3 {
+        run()?;
+    }
+    let mut times = (0..count.max(1))
+        .map(|_| Ok(run()?.as_secs_f64() * 1e3))
+        .collect::<anyhow::Result<Vec<f64>>>()?;
+    times.sort_by(f64::total_cmp);
+    Ok(Spread(times))
+}
+
+/// Sorted times in milliseconds.
+struct Spread(Vec<f64>);
+
+impl Spread {
+    fn median(&self) -> f64 {
+        self.0[self.0.len() / 2]
+    }
+
+    fn put(&self, key: &str, figures: &mut Figures) {
+        figures.put(key, self.median());
+        let ends = json!([self.0.first(), self.median(), self.0.last()]);
+        figures.put(&format!("{key}_min_median_max"), ends);
+    }
+}
+
+/// Takes every figure of the generator by itself.
+pub(super) fn measure(
+    device: &Device,
+    options: &GeneratorOptions,
+    figures: &mut Figures,
+    say: &dyn Fn(&str),
+) -> anyhow::Result<()> {
+    say("random weights of the public size");
+    let started = Instant::now();
+    let acestep = Acestep::random(Size::Full, 1, acestep_options(device))?;
+    figures.put("random_weights_s", started.elapsed().as_secs_f64());
+    let gpu = device.as_gpu().context("this is no GPU")?;
+    let stage = gpu.stage(None)?;
+    for tenant in acestep.tenants() {
+        stage.register(tenant)?;
+    }
+    for group in GROUPS {
+        stage.restore(group)?;
+    }
+    say("ticks");
+    for depth in [1, 4, 8] {
+        let mut stream = playing(&acestep, depth)?;
+        let spread = runs(options.runs, || tick(&mut *stream))?;
+        spread.put(&format!("tick_b{depth}_ms"), figures);
+    }
+    say("windows");
+    let mut stream = playing(&acestep, 1)?;
+    let mut window = 0;
+    let spread = runs(options.runs, || {
+        window += 1;
+        let started = Instant::now();
+        stream.decode(window * 1_920 % 2_000_000, SLICE_FRAMES, &CancelFlag::new())?;
+        Ok(started.elapsed())
+    })?;
+    spread.put("decode_window_ms", figures);
+    say("encodings");
+    for (key, part) in [
+        ("encode_120s_ms", Part::Encode(UPLOAD_FRAMES)),
+        ("semantic_120s_ms", Part::Hints(UPLOAD_FRAMES)),
+        ("text_encode_ms", Part::Text(TOKENS)),
+    ] {
+        runs(options.runs, || Ok(acestep.time(part)?))?.put(key, figures);
+    }
+    say("generations");
+    figures.put("generations_per_s", generations_per_second(&acestep)?);
+    say("a thousand ticks");
+    let mut stream = playing(&acestep, 4)?;
+    for _ in 0..20 {
+        tick(&mut *stream)?;
+    }
+    gpu.reset_workspace_high()?;
+    let before = gpu.driver().pool()?.used_high;
+    for _ in 0..1_000 {
+        tick(&mut *stream)?;
+    }
+    let after = gpu.driver().pool()?.used_high;
+    figures.put("pool_high_before_mb", before as f64 / 1e6);
+    figures.put("pool_high_after_1000_ticks_mb", after as f64 / 1e6);
+    say("how weights move");
+    drop(stream);
+    let spread = runs(options.runs.min(10), || {
+        stage.park("dit")?;
+        let started = Instant::now();
+        stage.restore("dit")?;
+        Ok(started.elapsed())
+    })?;
+    spread.put("restore_dit_ms", figures);
+    Ok(())
+}
+
+/// A stream with every slot in flight and a generation finished.
+fn playing(acestep: &Acestep, depth: u32) -> anyhow::Result<Box<dyn LiveStream>> {
+    let settings = StreamSettings {
+        depth,
+        steps: 8,
+        sde: false,
+        walk: None,
+    };
+    let mut stream = acestep.open_random(FRAMES, STATES, &settings)?;
+    stream.set_knobs(&Knobs::from([("denoise".into(), KnobValue::Number(1.0))]));
+    for _ in 0..24 {
+        tick(&mut *stream)?;
+    }
+    Ok(stream)
+}
+
+fn tick(stream: &mut dyn LiveStream) -> anyhow::Result<Duration> {
+    let started = Instant::now();
+    stream.tick(0, &CancelFlag::new())?;
+    Ok(started.elapsed())
+}
+
+/// Four slots of eight steps, each generation decoded by a window: as a session plays.
+fn generations_per_second(acestep: &Acestep) -> anyhow::Result<f64> {
+    const TICKS: u32 = 200;
+    let mut stream = playing(acestep, 4)?;
+    let started = Instant::now();
+    let mut generations = 0;
+    for tick in 0..TICKS {
+        let finished = stream.tick(0, &CancelFlag::new())?.finished;
+        if finished > 0 {
+            let start = u64::from(tick) * 1_920;
+            stream.decode(start, SLICE_FRAMES, &CancelFlag::new())?;
+        }
+        generations += finished;
+    }
+    Ok(f64::from(generations) / started.elapsed().as_secs_f64())
+}
