@@ -25,6 +25,8 @@ mod matmul;
 mod norm;
 mod residual;
 mod rows;
+#[cfg(feature = "cuda")]
+mod timing;
 
 pub use adaptive::{Adaptive, Gate, norm_rotary, residual_norm, swiglu};
 pub use attention::{Sequences, gated_rotary_attention, rotary_frequencies, rotary_table};
@@ -41,3 +43,5 @@ pub use grouped::{Heads, Mask, cross_attention, self_attention};
 pub use norm::{add_rms_norm, add_rms_norm_twice, rms_norm};
 pub use residual::ResidualUnit;
 pub use rows::{linear, swap_leading};
+#[cfg(feature = "cuda")]
+pub use timing::{Timing, timings};

@@ -11,6 +11,8 @@ pub(super) struct BenchArguments {
 
 #[derive(Debug, Subcommand)]
 enum Bench {
+    /// What the transformers' kernels take, each by itself, at the shapes of ACE-Step's networks in bf16
+    Kernels,
     /// What ACE-Step takes: ticks, windows, encodings, and how its weights move (random weights of the public size)
     Generator {
         /// Print only the line of JSON
@@ -111,6 +113,7 @@ fn say(json: bool) -> impl Fn(&str) {
 #[cfg(feature = "cuda")]
 pub(super) fn bench(arguments: &BenchArguments) -> anyhow::Result<u8> {
     let (figures, json) = match arguments.what {
+        Bench::Kernels => return bench_kernels(),
         Bench::Generator { json, runs } => {
             let options = crate::gpu_bench::GeneratorOptions { runs };
             (crate::gpu_bench::run_generator(&options, &say(json))?, json)
@@ -135,6 +138,20 @@ pub(super) fn bench(arguments: &BenchArguments) -> anyhow::Result<u8> {
         println!("{}", figures.table());
     }
     println!("{}", figures.json());
+    Ok(0)
+}
+
+/// A line an operation.
+#[allow(clippy::print_stdout, reason = "its output is its purpose")]
+#[cfg(feature = "cuda")]
+fn bench_kernels() -> anyhow::Result<u8> {
+    let lane = greenroom_cuda::Lane::open(&greenroom_cuda::Gpu::open(0)?)?;
+    for timing in greenroom_kernels::timings(lane.device())? {
+        println!(
+            "{:>9.1} µs {:>7.0} GB/s {:>6.0} Tflop/s  {}",
+            timing.microseconds, timing.gigabytes_per_second, timing.teraflops, timing.name
+        );
+    }
     Ok(0)
 }
 
