@@ -4,8 +4,10 @@
 //! are made once a prompt. Every slot of a batch is computed as if it were alone.
 #![forbid(unsafe_code)]
 
+mod adapted;
 mod config;
 mod layout;
+mod lora;
 mod network;
 mod pack;
 mod runner;
@@ -14,8 +16,10 @@ mod tests;
 mod time;
 mod workspace;
 
+pub use adapted::{Adaptation, AdaptedWeights, LoraSet};
 pub use config::DitConfig;
 pub use layout::keys;
+pub use lora::{Lora, LoraError, LoraProblem};
 pub use network::{Dit, DitError, Memory};
 pub use pack::{LAYOUT_VERSION, pack};
 pub use runner::{Runner, Running};

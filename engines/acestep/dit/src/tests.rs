@@ -1,5 +1,7 @@
 //! The network against diffusers' (see ../../goldens/make.py).
 
+mod loras;
+
 use std::{path::PathBuf, sync::Arc};
 
 use candle_core::{DType, Device, Tensor};

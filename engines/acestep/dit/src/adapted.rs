@@ -1,0 +1,178 @@
+//! Weights with LoRAs in them. Always made from the base and rounded once: what was added is never subtracted again.
+
+use std::{
+    collections::BTreeSet,
+    ops::Range,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use candle_core::{DType, Device, Result, Tensor, bail};
+use greenroom_weights::{PackedImage, WeightSource, WeightsError};
+
+use crate::lora::{Lora, Target};
+
+/// Values that are computed at a time: three f32 copies of them are what a device needs beside the weights.
+const PIECE: usize = 1 << 22;
+
+/// LoRAs that are enabled together, each at its strength. Never changed: another set takes its place.
+#[derive(Clone, Default)]
+pub struct LoraSet(Arc<[(Arc<Lora>, f64)]>);
+
+impl LoraSet {
+    /// These, each at its strength; one of strength 0 changes nothing and is left out.
+    #[must_use]
+    pub fn new(loras: impl IntoIterator<Item = (Arc<Lora>, f64)>) -> Self {
+        Self(loras.into_iter().filter(|(_, strength)| *strength != 0.0).collect())
+    }
+
+    /// Whether nothing is changed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn targets(&self) -> BTreeSet<Target> {
+        self.0.iter().flat_map(|(lora, _)| lora.parts.keys().cloned()).collect()
+    }
+
+    /// These rows of a target, [rows, inputs] in the type of `base`, which is on the device where they are computed.
+    fn adapted(&self, target: &Target, rows: &Range<usize>, base: &Tensor) -> Result<Tensor> {
+        let mut sum = base.to_dtype(DType::F32)?;
+        for (lora, strength) in self.0.iter() {
+            let Some(factors) = lora.parts.get(target) else {
+                continue;
+            };
+            let single = |half: &Tensor| half.to_device(base.device())?.to_dtype(DType::F32);
+            let up = (single(&factors.up.narrow(0, rows.start, rows.len())?)? * *strength)?;
+            sum = (sum + up.matmul(&single(&factors.down)?)?)?;
+        }
+        sum.to_dtype(base.dtype())
+    }
+}
+
+/// The same LoRAs at the same strengths.
+impl PartialEq for LoraSet {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.len() == other.0.len()
+            && self
+                .0
+                .iter()
+                .zip(other.0.iter())
+                .all(|((left, a), (right, b))| Arc::ptr_eq(left, right) && a == b)
+    }
+}
+
+/// A source whose tensors have LoRAs in them: copies, so the source keeps its own.
+pub struct AdaptedWeights<'a> {
+    base: &'a dyn WeightSource,
+    set: &'a LoraSet,
+}
+
+impl<'a> AdaptedWeights<'a> {
+    /// The tensors of `base` with `set` in them.
+    #[must_use]
+    pub fn new(base: &'a dyn WeightSource, set: &'a LoraSet) -> Self {
+        Self { base, set }
+    }
+}
+
+impl WeightSource for AdaptedWeights<'_> {
+    fn device(&self) -> &Device {
+        self.base.device()
+    }
+
+    fn tensor(&self, name: &str, shape: &[usize]) -> std::result::Result<Tensor, WeightsError> {
+        let base = self.base.tensor(name, shape)?;
+        let targets = self.set.targets();
+        let touched: Vec<&Target> = targets.iter().filter(|target| target.tensor == name).collect();
+        if touched.is_empty() {
+            return Ok(base);
+        }
+        let adapt = || -> Result<Tensor> {
+            let tensor = base.copy()?;
+            for target in touched {
+                for rows in target.pieces(PIECE) {
+                    let first = target.first_row + rows.start;
+                    let from = base.narrow(0, first, rows.len())?;
+                    tensor.slice_set(&self.set.adapted(target, &rows, &from)?, 0, first)?;
+                }
+            }
+            Ok(tensor)
+        };
+        adapt().map_err(|source| WeightsError::Tensor {
+            name: name.into(),
+            source,
+        })
+    }
+}
+
+/// What of a group's memory on a device is not the base, so that it can become the base again.
+#[derive(Default)]
+pub struct Adaptation(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    /// What is in the weights; unknown after a failure, and while they are parked.
+    set: Option<LoraSet>,
+    /// What may differ from the base.
+    touched: BTreeSet<Target>,
+}
+
+impl Adaptation {
+    /// Puts a set into the weights that a group was restored with, which are the base: `weights` are views of that memory.
+    ///
+    /// # Errors
+    /// If the device fails; the group has to be restored again then.
+    pub fn begin(&self, image: &PackedImage, weights: &dyn WeightSource, set: &LoraSet) -> Result<()> {
+        *self.state() = State {
+            set: Some(LoraSet::default()),
+            touched: BTreeSet::new(),
+        };
+        self.change(image, weights, set).map(|_| ())
+    }
+
+    /// Makes the weights the base with `set` in it, whatever was in them; what is touched is taken from the image again. Gives whether
+    /// anything was changed. The caller holds the group's lease, and nothing else computes with it.
+    ///
+    /// # Errors
+    /// If the device fails; another call makes the weights whole again.
+    pub fn change(&self, image: &PackedImage, weights: &dyn WeightSource, set: &LoraSet) -> Result<bool> {
+        let mut state = self.state();
+        if state.set.as_ref() == Some(set) {
+            return Ok(false);
+        }
+        let before = std::mem::take(&mut state.set);
+        let wanted = set.targets();
+        let all: BTreeSet<Target> = state.touched.union(&wanted).cloned().collect();
+        let untouched = before.is_some_and(|before| before.is_empty()) && state.touched.is_empty();
+        state.touched.clone_from(&all);
+        for target in &all {
+            let Some(entry) = image.layout().get(&target.tensor) else {
+                bail!("the packed weights have no tensor {}", target.tensor)
+            };
+            let tensor = weights
+                .tensor(&target.tensor, &entry.shape)
+                .map_err(candle_core::Error::wrap)?;
+            for rows in target.pieces(PIECE) {
+                let first = target.first_row + rows.start;
+                let base = if untouched {
+                    tensor.narrow(0, first, rows.len())?
+                } else {
+                    let row = target.inputs * entry.dtype.size_in_bytes();
+                    let start = entry.offset + first * row;
+                    let bytes = &image.bytes()[start..start + rows.len() * row];
+                    Tensor::from_raw_buffer(bytes, entry.dtype, &[rows.len(), target.inputs], weights.device())?
+                };
+                tensor.slice_set(&set.adapted(target, &rows, &base)?, 0, first)?;
+            }
+        }
+        weights.device().synchronize()?;
+        state.touched = wanted;
+        state.set = Some(set.clone());
+        Ok(true)
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
