@@ -9,96 +9,142 @@ struct Modulation {
     int gate_stride, stride, rows;
 };
 
-// sum = x + gate * delta, normed = norm(sum) * (1 + scale) + shift; without a delta only the norm of x.
-template <typename T, int LANES, int CHUNKS>
-__device__ inline void residual_norm(const T *x, const T *delta, const float *gamma, const Modulation &modulation, T *sum, T *normed,
-                                     int rows, int chunks, float eps) {
-    constexpr int N = Pack<T>::N;
-    const int lane = threadIdx.x % LANES, index = (blockIdx.x * THREADS + threadIdx.x) / LANES;
-    if (index >= rows)
-        return;
-    const size_t start = static_cast<size_t>(index) * chunks * N, batch = index / modulation.rows;
-    const float *const gate = modulation.gate + batch * modulation.gate_stride;
-    uint4 own[CHUNKS], other[CHUNKS];
+// Rows that a block has. Their vectors are f32, and of one row more than its data: they are read once for all.
+constexpr int NORM_ROWS = 4;
+// Threads of a block: as many as a row has packs, in whole warps.
+constexpr int NORM_THREADS = 512;
+
+// Sums of NORM_ROWS values over a block, which everybody gets. The order is a row's own, whatever is beside it.
+__device__ inline void sum_over_block(float (&values)[NORM_ROWS]) {
+    __shared__ float sums[NORM_ROWS][NORM_THREADS / 32];
+    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, warps = blockDim.x / 32;
 #pragma unroll
-    for (int c = 0; c < CHUNKS; c++)
-        if (c * LANES + lane < chunks) {
-            const size_t at = start + (c * LANES + lane) * N;
-            own[c] = *reinterpret_cast<const uint4 *>(x + at);
-            if (delta != nullptr)
-                other[c] = *reinterpret_cast<const uint4 *>(delta + at);
-        }
-    float row[CHUNKS][N];
-#pragma unroll
-    for (int c = 0; c < CHUNKS; c++)
-        if (c * LANES + lane < chunks) {
-            Pack<T>::unpack(own[c], row[c]);
-            if (delta != nullptr) {
-                float d[N], g[N];
-                Pack<T>::unpack(other[c], d);
-                if (modulation.gate != nullptr)
-                    parameters(gate + (c * LANES + lane) * N, g);
-#pragma unroll
-                for (int i = 0; i < N; i++)
-                    row[c][i] += modulation.gate != nullptr ? g[i] * d[i] : d[i];
-            }
-        }
-    if (delta != nullptr)
-        store_row<T, LANES, CHUNKS>(sum + start, row, chunks);
-    normalise<T, LANES, CHUNKS>(row, gamma, chunks, eps);
-    if (modulation.scale != nullptr) {
-        const float *const shift = modulation.shift + batch * modulation.stride, *const scale = modulation.scale + batch * modulation.stride;
-#pragma unroll
-        for (int c = 0; c < CHUNKS; c++)
-            if (c * LANES + lane < chunks) {
-                float a[N], b[N];
-                parameters(scale + (c * LANES + lane) * N, a);
-                parameters(shift + (c * LANES + lane) * N, b);
-#pragma unroll
-                for (int i = 0; i < N; i++)
-                    row[c][i] = row[c][i] * (1.0f + a[i]) + b[i];
-            }
+    for (int r = 0; r < NORM_ROWS; r++) {
+        values[r] = sum_over_lanes<32>(values[r]);
+        if (lane == 0)
+            sums[r][warp] = values[r];
     }
-    store_row<T, LANES, CHUNKS>(normed + start, row, chunks);
+    __syncthreads();
+#pragma unroll
+    for (int r = 0; r < NORM_ROWS; r++)
+        values[r] = sum_over_lanes<32>(lane < warps ? sums[r][lane] : 0.0f);
 }
 
-#define RESIDUAL_NORM_KERNEL(NAME, T, LANES, CHUNKS)                                                                                   \
-    extern "C" __global__ void __launch_bounds__(THREADS) residual_norm_##LANES##x##CHUNKS##_##NAME(                                   \
-        const T *x, const T *delta, const float *gamma, const float *gate, const float *shift, const float *scale, T *sum, T *normed,  \
-        int gate_stride, int stride, int batch_rows, int rows, int chunks, float eps) {                                                \
-        residual_norm<T, LANES, CHUNKS>(x, delta, gamma, {gate, shift, scale, gate_stride, stride, batch_rows}, sum, normed, rows,     \
-                                        chunks, eps);                                                                                  \
+// sum = x + gate * delta, normed = norm(sum) * (1 + scale) + shift; without a delta only the norm of x. A block has some rows of a batch,
+// a thread one pack of each of them; `tiles` blocks have a batch.
+template <typename T>
+__device__ inline void residual_norm(const T *x, const T *delta, const float *gamma, const Modulation &modulation, T *sum, T *normed,
+                                     int tiles, int packs, float eps) {
+    constexpr int N = Pack<T>::N;
+    const int batch = blockIdx.x / tiles, first = blockIdx.x % tiles * NORM_ROWS, column = threadIdx.x * N;
+    const int rows = static_cast<int>(threadIdx.x) < packs ? min(NORM_ROWS, modulation.rows - first) : 0; // of which this thread has a pack
+    const size_t step = static_cast<size_t>(packs) * N, start = (static_cast<size_t>(batch) * modulation.rows + first) * step + column;
+    // All loads are under way before the first is used.
+    uint4 own[NORM_ROWS], other[NORM_ROWS];
+#pragma unroll
+    for (int r = 0; r < NORM_ROWS; r++)
+        if (r < rows) {
+            own[r] = *reinterpret_cast<const uint4 *>(x + start + r * step);
+            if (delta != nullptr)
+                other[r] = *reinterpret_cast<const uint4 *>(delta + start + r * step);
+        }
+    float gate[N], weight[N], shift[N];
+#pragma unroll
+    for (int i = 0; i < N; i++) {
+        gate[i] = 1.0f;
+        shift[i] = 0.0f;
     }
-#define RESIDUAL_NORM_WIDTHS(NAME, T) RESIDUAL_NORM_KERNEL(NAME, T, 32, 4) RESIDUAL_NORM_KERNEL(NAME, T, 32, 8) RESIDUAL_NORM_KERNEL(NAME, T, 32, 16)
-RESIDUAL_NORM_WIDTHS(f16, __half)
-RESIDUAL_NORM_WIDTHS(bf16, __nv_bfloat16)
-RESIDUAL_NORM_WIDTHS(f32, float)
+    if (rows > 0) {
+        parameters(gamma + column, weight);
+        if (modulation.gate != nullptr)
+            parameters(modulation.gate + static_cast<size_t>(batch) * modulation.gate_stride + column, gate);
+        if (modulation.scale != nullptr) {
+            const size_t at = static_cast<size_t>(batch) * modulation.stride + column;
+            float scale[N];
+            parameters(modulation.scale + at, scale);
+            parameters(modulation.shift + at, shift);
+#pragma unroll
+            for (int i = 0; i < N; i++)
+                weight[i] *= 1.0f + scale[i];
+        }
+    }
+    float row[NORM_ROWS][N], squares[NORM_ROWS] = {};
+#pragma unroll
+    for (int r = 0; r < NORM_ROWS; r++)
+        if (r < rows) {
+            Pack<T>::unpack(own[r], row[r]);
+            if (delta != nullptr) {
+                float d[N];
+                Pack<T>::unpack(other[r], d);
+#pragma unroll
+                for (int i = 0; i < N; i++)
+                    row[r][i] += gate[i] * d[i];
+                store(sum + start + r * step, row[r]);
+            }
+#pragma unroll
+            for (int i = 0; i < N; i++)
+                squares[r] += row[r][i] * row[r][i];
+        }
+    sum_over_block(squares);
+#pragma unroll
+    for (int r = 0; r < NORM_ROWS; r++)
+        if (r < rows) {
+            const float scale = rsqrtf(squares[r] / static_cast<float>(packs * N) + eps);
+#pragma unroll
+            for (int i = 0; i < N; i++)
+                row[r][i] = row[r][i] * scale * weight[i] + shift[i];
+            store(normed + start + r * step, row[r]);
+        }
+}
 
-// A head of queries or keys, normed and turned in place: neighbouring lanes have a pack each, and those that share pairs half a head apart.
+#define RESIDUAL_NORM_KERNEL(NAME, T)                                                                                                  \
+    extern "C" __global__ void __launch_bounds__(NORM_THREADS)                                                                         \
+        residual_norm_##NAME(const T *x, const T *delta, const float *gamma, const float *gate, const float *shift,                    \
+                             const float *scale, T *sum, T *normed, int gate_stride, int stride, int rows, int tiles, int packs,       \
+                             float eps) {                                                                                              \
+        residual_norm<T>(x, delta, gamma, {gate, shift, scale, gate_stride, stride, rows}, sum, normed, tiles, packs, eps);            \
+    }
+RESIDUAL_NORM_KERNEL(f16, __half)
+RESIDUAL_NORM_KERNEL(bf16, __nv_bfloat16)
+RESIDUAL_NORM_KERNEL(f32, float)
+
+// Heads that a thread has a pack of: all are turned by the same angles.
+constexpr int ROTARY_HEADS = 4;
+
+// A row's heads of queries and keys, normed and turned in place, some at a time: neighbouring lanes have a pack of each, and those that
+// share pairs are half a head apart. `groups` times ROTARY_HEADS heads are a row's.
 template <typename T, int D>
 __device__ inline void norm_rotary(T *qkv, const float *q_gamma, const float *k_gamma, const float *rotary, int heads, int queries,
-                                   int columns, int length, unsigned units, float eps) {
+                                   int columns, int length, int groups, unsigned units, float eps) {
     constexpr int N = Pack<T>::N, LANES = D / N;
     const unsigned unit = (blockIdx.x * THREADS + threadIdx.x) / LANES;
     if (unit >= units)
         return;
-    const unsigned row = unit / heads, head = unit - row * heads;
-    const int lane = threadIdx.x % LANES;
-    T *const at = qkv + static_cast<size_t>(row) * columns + head * D + lane * N;
-    float x[1][N];
-    load(at, x[0]);
-    normalise<T, LANES, 1>(x, head < static_cast<unsigned>(queries) ? q_gamma : k_gamma, LANES, eps);
+    const unsigned row = unit / groups;
+    const int first = static_cast<int>(unit - row * groups) * ROTARY_HEADS, lane = threadIdx.x % LANES;
+    T *const at = qkv + static_cast<size_t>(row) * columns + first * D + lane * N;
+    uint4 own[ROTARY_HEADS];
+#pragma unroll
+    for (int h = 0; h < ROTARY_HEADS; h++)
+        if (first + h < heads)
+            own[h] = *reinterpret_cast<const uint4 *>(at + h * D);
     const bool upper = lane >= LANES / 2;
-    const float *const angles = rotary + static_cast<size_t>(row % length) * D + (lane - (upper ? LANES / 2 : 0)) * N * 2;
     const unsigned mask = LANES == 32 ? 0xffffffffu : ((1u << LANES) - 1) << (threadIdx.x % 32 / LANES * LANES);
     float a[2 * N];
-    parameters(angles, a);
+    parameters(rotary + static_cast<size_t>(row % length) * D + (lane - (upper ? LANES / 2 : 0)) * N * 2, a);
 #pragma unroll
-    for (int i = 0; i < N; i++) {
-        const float partner = __shfl_xor_sync(mask, x[0][i], LANES / 2);
-        x[0][i] = x[0][i] * a[2 * i] + (upper ? partner : -partner) * a[2 * i + 1];
-    }
-    store(at, x[0]);
+    for (int h = 0; h < ROTARY_HEADS; h++)
+        if (first + h < heads) {
+            float x[1][N];
+            Pack<T>::unpack(own[h], x[0]);
+            normalise<T, LANES, 1>(x, first + h < queries ? q_gamma : k_gamma, LANES, eps);
+#pragma unroll
+            for (int i = 0; i < N; i++) {
+                const float partner = __shfl_xor_sync(mask, x[0][i], LANES / 2);
+                x[0][i] = x[0][i] * a[2 * i] + (upper ? partner : -partner) * a[2 * i + 1];
+            }
+            store(at + h * D, x[0]);
+        }
 }
 
 // out = silu(gate) * up; `width` packs make a row of out, twice as many a row of x: first the gate.
@@ -121,8 +167,8 @@ template <typename T> __device__ inline void swiglu(const T *x, T *out, unsigned
 #define TRANSFORMER_KERNELS(NAME, T)                                                                                                   \
     extern "C" __global__ void __launch_bounds__(THREADS)                                                                              \
         norm_rotary_##NAME(T *qkv, const float *q_gamma, const float *k_gamma, const float *rotary, int heads, int queries,            \
-                           int columns, int length, unsigned units, float eps) {                                                       \
-        norm_rotary<T, 128>(qkv, q_gamma, k_gamma, rotary, heads, queries, columns, length, units, eps);                               \
+                           int columns, int length, int groups, unsigned units, float eps) {                                           \
+        norm_rotary<T, 128>(qkv, q_gamma, k_gamma, rotary, heads, queries, columns, length, groups, units, eps);                       \
     }                                                                                                                                  \
     extern "C" __global__ void __launch_bounds__(THREADS) swiglu_##NAME(const T *x, T *out, unsigned packs, unsigned width) {          \
         swiglu<T>(x, out, packs, width);                                                                                               \

@@ -146,7 +146,9 @@ template <typename T, int D, int WARPS> struct Grouped {
                 float s[KEYS / 8][4];
                 uint32_t p[KEYS / 16][4];
                 One::scores(s, queries_own, keys + stage * STAGE, less);
-                mask(s, low, high, block);
+                // Most blocks are seen whole by all of the warp's queries.
+                if (block < own + 15 - reach || block + KEYS > min(shape.causal ? own + 1 : own + 1 + reach, length))
+                    mask(s, low, high, block);
                 softmax(s, o, less, total, p, blind);
                 One::weigh(o, p, values + stage * STAGE);
             }

@@ -10,6 +10,10 @@ use crate::{
 
 /// Threads of a block, as in common.cuh.
 const THREADS: usize = 256;
+/// Norms (adaptive.cuh): the most threads of a block, which has so many rows; and heads that a thread turns.
+const NORM_THREADS: usize = 512;
+const NORM_ROWS: usize = 4;
+const ROTARY_HEADS: usize = 4;
 /// The head that kernels are made for.
 const HEAD_DIM: usize = 128;
 /// Attention (grouped.cuh): queries and threads of a block, and keys of a block of them, of which two are in shared memory.
@@ -181,20 +185,16 @@ pub(crate) fn residual_norm(
     let width = op.width(x_layout)?;
     let (dtype, device) = (x.dtype(), x.device());
     let packs = packs(ResidualNorm::NAME, dtype, width)?;
-    // The widths that adaptive.cuh has kernels for: packs of a lane.
-    let variant = match packs {
-        0..=128 => "32x4",
-        129..=256 => "32x8",
-        257..=512 => "32x16",
-        _ => bail!(
-            "{}: kernels normalise up to 512 packs of 16 bytes, not rows of {width} {dtype:?}",
+    if packs > NORM_THREADS {
+        bail!(
+            "{}: kernels normalise up to {NORM_THREADS} packs of 16 bytes, not rows of {width} {dtype:?}",
             ResidualNorm::NAME
-        ),
-    };
+        )
+    }
     let values = x_layout.shape().elem_count();
     let results = if delta.is_some() { 2 } else { 1 };
     let out = uninitialised(device, dtype, results * values)?;
-    let kernel = format!("residual_norm_{variant}_{}", suffix(ResidualNorm::NAME, dtype)?);
+    let kernel = format!("residual_norm_{}", suffix(ResidualNorm::NAME, dtype)?);
     let mut launch = Launch::new(ResidualNorm::NAME, device, &kernel)?.data(x, x_layout)?;
     launch = match delta {
         Some((delta, _)) if delta.dtype() != dtype => {
@@ -220,16 +220,16 @@ pub(crate) fn residual_norm(
     } else {
         launch.nothing().result(&out, values)?
     };
-    let rows = values / width;
+    let (batches, tiles) = (values / width / op.rows, op.rows.div_ceil(NORM_ROWS));
     let launch = launch
         .int(op.gate.as_ref().map_or(0, |(modulation, _)| stride(modulation)))?
         .int(op.adaptive.as_ref().map_or(0, |(modulation, ..)| stride(modulation)))?
         .int(op.rows)?
-        .int(rows)?
+        .int(tiles)?
         .int(packs)?
         .float(op.eps);
     // SAFETY: arguments as in adaptive.cuh; vectors have `width` values, of which every batch has its own; data and results rows · width.
-    unsafe { launch.run((rows * 32).div_ceil(THREADS), THREADS as u32, 0)? };
+    unsafe { launch.run(batches * tiles, packs.next_multiple_of(32) as u32, 0)? };
     let shape = if delta.is_some() {
         Shape::from([&[2], x_layout.dims()].concat())
     } else {
@@ -246,7 +246,8 @@ pub(crate) fn norm_rotary(op: &NormRotary, qkv: &mut CudaStorage, layout: &Layou
     if dim != HEAD_DIM {
         bail!("{}: kernels have heads of {HEAD_DIM}, not {dim}", NormRotary::NAME)
     }
-    let units = rows * (queries + keys);
+    let groups = (queries + keys).div_ceil(ROTARY_HEADS);
+    let units = rows * groups;
     let kernel = format!("norm_rotary_{}", suffix(NormRotary::NAME, dtype)?);
     let launch = Launch::new(NormRotary::NAME, qkv.device(), &kernel)?
         .data(qkv, layout)?
@@ -257,6 +258,7 @@ pub(crate) fn norm_rotary(op: &NormRotary, qkv: &mut CudaStorage, layout: &Layou
         .int(queries)?
         .int(columns)?
         .int(op.length)?
+        .int(groups)?
         .unsigned(units)?
         .float(op.eps);
     let lanes = packs(NormRotary::NAME, dtype, dim)?;
