@@ -7,6 +7,8 @@ use greenroom_generator::GenerateError;
 use greenroom_stage::{GroupClass, Home, HostImage, ModuleLease, ModuleSlot, Tenant};
 use greenroom_weights::{DeviceLane, HostWeights, PackedImage, WeightSource};
 
+use crate::worn::Worn;
+
 /// The ways to a device: each lane's work is ordered by itself, so sources are encoded beside a stream that plays.
 #[derive(Clone)]
 pub struct Lanes {
@@ -21,6 +23,13 @@ pub(crate) struct Sources<'a> {
     pub(crate) work: &'a dyn WeightSource,
     pub(crate) live: &'a dyn WeightSource,
     on_device: bool,
+}
+
+impl Sources<'_> {
+    /// Whether they are views of a device's memory, which outlive a parking.
+    pub(crate) fn on_device(&self) -> bool {
+        self.on_device
+    }
 }
 
 /// A network as each lane computes it.
@@ -56,6 +65,10 @@ pub(crate) struct Group<N> {
     slot: ModuleSlot<Arc<N>>,
     /// The modules over the group's place on the device: built once, since that never changes.
     on_device: OnceLock<Arc<N>>,
+    /// Where those lie.
+    address: OnceLock<u64>,
+    /// LoRAs that are to be in the weights, where a group has any.
+    worn: Option<Arc<Worn>>,
 }
 
 impl<N> Group<N> {
@@ -66,6 +79,17 @@ impl<N> Group<N> {
         lanes: Option<Lanes>,
         build: impl Fn(&Sources<'_>) -> Result<N, String> + Send + Sync + 'static,
     ) -> Arc<Self> {
+        Self::with_loras(name, image, lanes, None, build)
+    }
+
+    /// The same, with LoRAs in its weights. On the CPU `build` puts them in.
+    pub(crate) fn with_loras(
+        name: &'static str,
+        image: Arc<PackedImage>,
+        lanes: Option<Lanes>,
+        worn: Option<Arc<Worn>>,
+        build: impl Fn(&Sources<'_>) -> Result<N, String> + Send + Sync + 'static,
+    ) -> Arc<Self> {
         Arc::new(Self {
             name,
             image,
@@ -73,6 +97,8 @@ impl<N> Group<N> {
             build: Box::new(build),
             slot: ModuleSlot::new(name),
             on_device: OnceLock::new(),
+            address: OnceLock::new(),
+            worn,
         })
     }
 
@@ -101,6 +127,29 @@ impl<N> Group<N> {
             on_device: true,
         })?;
         Ok(Arc::clone(self.on_device.get_or_init(|| Arc::new(modules))))
+    }
+
+    /// Puts a set of LoRAs into the weights, while the caller holds the stage's lease and nobody computes with them. Gives whether they
+    /// changed; modules that were leased before are of the old ones then.
+    ///
+    /// # Errors
+    /// In words, why the weights could not be changed.
+    pub(crate) fn wear(&self, set: &greenroom_dit::LoraSet) -> Result<bool, String> {
+        let Some(worn) = &self.worn else {
+            return Ok(false);
+        };
+        let other = worn.enable(set);
+        // A parked group has no memory to change: its next restore brings the set.
+        let Ok(_lease) = self.slot.lease() else {
+            return Ok(other);
+        };
+        if let (Some(lanes), Some(address)) = (&self.lanes, self.address.get()) {
+            return worn.changed(&self.image, &*lanes.live.weights(&self.image, *address)?);
+        }
+        if other {
+            self.slot.fill(self.host_modules()?);
+        }
+        Ok(other)
     }
 
     fn host_modules(&self) -> Result<Arc<N>, String> {
@@ -134,7 +183,15 @@ impl<N: Send + Sync> Tenant for Group<N> {
     fn attach(&self, home: &Home) -> Result<(), String> {
         let modules = match home {
             Home::Ram => self.host_modules()?,
-            Home::Device(home) => self.device_modules(home.address)?,
+            Home::Device(home) => {
+                let modules = self.device_modules(home.address)?;
+                // Last of all, so that what was parked comes back as it was.
+                if let (Some(worn), Some(lanes)) = (&self.worn, &self.lanes) {
+                    let address = *self.address.get_or_init(|| home.address);
+                    worn.restored(&self.image, &*lanes.live.weights(&self.image, address)?)?;
+                }
+                modules
+            }
         };
         self.slot.fill(modules);
         Ok(())

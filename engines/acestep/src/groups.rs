@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use candle_core::DType;
 use greenroom_conditioning::{Conditioner, Semantic, TextEncoder, pack_conditioner, pack_text_encoder};
-use greenroom_dit::Dit;
+use greenroom_dit::{AdaptedWeights, Dit, LoraSet};
 use greenroom_oobleck::Oobleck;
 use greenroom_stage::Tenant;
 use greenroom_weights::{BuildError, ImageBuilder, ImageKey, PackedImage, WeightSource};
@@ -14,6 +14,7 @@ use crate::{
     error::AcestepError,
     generator::Acestep,
     group::{Both, Group, Lanes},
+    worn::Worn,
 };
 
 /// The condition encoder, and the tokenizer that hints come from.
@@ -63,8 +64,17 @@ impl Groups {
             greenroom_oobleck::pack(&configs.vae, &*values.vae, dtype, builder)
         })?;
         let config = Arc::clone(&shapes);
-        let dit = Group::new("dit", dit, lanes(), move |sources| {
-            Dit::new(&config.dit, sources.live, Acestep::frames_max()).map_err(words)
+        let worn = Arc::new(Worn::default());
+        let enabled = Arc::clone(&worn);
+        let dit = Group::with_loras("dit", dit, lanes(), Some(worn), move |sources| {
+            // On a device they are put into the weights themselves, whenever those are restored.
+            let set = if sources.on_device() {
+                LoraSet::default()
+            } else {
+                enabled.enabled()
+            };
+            let weights = AdaptedWeights::new(sources.live, &set);
+            Dit::new(&config.dit, &weights, Acestep::frames_max()).map_err(words)
         });
         let config = Arc::clone(&shapes);
         let conditioner = Group::new("conditioner", conditioner, lanes(), move |sources| {

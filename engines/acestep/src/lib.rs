@@ -15,6 +15,7 @@ mod random;
 mod silence;
 mod source;
 mod stream;
+mod worn;
 
 pub use checkpoint::Configs;
 pub use error::AcestepError;

@@ -5,7 +5,7 @@ use std::{ops::Range, sync::Arc};
 use candle_core::{Device, Tensor};
 use greenroom_audio::Pcm;
 use greenroom_diffusion::{SourceLatents, Stream};
-use greenroom_dit::{Memory, Runner};
+use greenroom_dit::{LoraSet, Memory, Runner};
 use greenroom_generator::{Conditioning, GenerateError, Knobs, LiveStream, PreparedSource, StreamSettings, Tick, Walk};
 use greenroom_sync::CancelFlag;
 
@@ -27,6 +27,8 @@ pub(crate) struct AcestepStream {
     walk: Option<Walk>,
     stream: Stream<Memory>,
     runner: Runner,
+    /// The LoRAs that this stream is heard with.
+    loras: LoraSet,
 }
 
 impl AcestepStream {
@@ -56,6 +58,7 @@ impl AcestepStream {
             audio: source.audio,
             walk: settings.walk,
             runner: Runner::default(),
+            loras: LoraSet::default(),
         })
     }
 
@@ -136,10 +139,14 @@ impl LiveStream for AcestepStream {
     }
 
     fn tick(&mut self, target_frame: u64, cancel: &CancelFlag) -> Result<Tick, GenerateError> {
-        let dit = self.groups.dit.lease()?;
         if cancel.is_raised() {
             return Err(GenerateError::Cancelled);
         }
+        // Another stream may have left its LoRAs in the weights.
+        if self.groups.dit.wear(&self.loras).map_err(GenerateError::Compute)? {
+            self.stream.weights_changed();
+        }
+        let dit = self.groups.dit.lease()?;
         let part = self.part(target_frame);
         let ticked = self.stream.tick(&mut self.runner.on(&dit), part);
         // Work that is only queued belongs to the lease as well.
