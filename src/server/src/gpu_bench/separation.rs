@@ -170,7 +170,10 @@ pub(super) fn measure(
 
     say("what stays behind");
     let leak = leak(&house, &stage, &*driver, options)?;
-    let placement = figures.taken.get("placement_leak_mb").and_then(serde_json::Value::as_f64);
+    let placement = figures
+        .taken
+        .get("placement_leak_mb")
+        .and_then(serde_json::Value::as_f64);
     figures.put("leak_mb", leak.max(placement.unwrap_or(0.0)));
     say("how exact it is");
     compare(&house, device, pool, figures)?;
