@@ -130,7 +130,8 @@ impl Acestep {
                 seconds_max: SECONDS_MAX,
                 depth_max: DEPTH_MAX,
                 keeps_sources: true,
-                takes_references: true,
+                // The stream could; nothing leads there from the wire yet.
+                takes_references: false,
             },
             configs,
             groups: Arc::new(groups),
