@@ -383,3 +383,6 @@ impl InplaceOp1 for NormRotary {
         crate::cuda::norm_rotary(self, storage, layout)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -377,3 +377,6 @@ pub(crate) fn lengths_type(dtype: DType) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
