@@ -85,7 +85,11 @@ impl Director {
         let known = known.chain(self.incumbent.as_ref().and_then(crate::seat::Incumbent::client));
         let known = known
             .chain(self.candidate.as_ref().and_then(|(_, ask)| ask.client))
-            .chain(self.holds.iter().copied());
+            // In the order in which they end: their keys are only names.
+            .chain(self.alarms.order().filter_map(|alarm| match alarm {
+                Alarm::Hold(client) => Some(client),
+                _ => None,
+            }));
         for client in known {
             if !clients.contains(&client) {
                 clients.push(client);
