@@ -70,7 +70,7 @@ fn main() -> anyhow::Result<()> {
         .to_owned();
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     let record = Record::read(&root)?;
-    let files = files(&root, &record, &cli)?;
+    let files = files(&root, &target, &record, &cli)?;
     if files.is_empty() {
         println!("every line of the director is as {PAGE} has tried it");
         return Ok(());
@@ -90,7 +90,12 @@ fn main() -> anyhow::Result<()> {
 }
 
 /// The files whose mutants are to be tried, with the lines that count; nothing for all.
-fn files(root: &Path, record: &Record, cli: &Cli) -> anyhow::Result<BTreeMap<String, Option<BTreeSet<usize>>>> {
+fn files(
+    root: &Path,
+    target: &Path,
+    record: &Record,
+    cli: &Cli,
+) -> anyhow::Result<BTreeMap<String, Option<BTreeSet<usize>>>> {
     let blobs = record.blobs();
     let mut files = BTreeMap::new();
     for file in rust_files(root, Path::new(FOLDER))?
@@ -101,7 +106,7 @@ fn files(root: &Path, record: &Record, cli: &Cli) -> anyhow::Result<BTreeMap<Str
         match before {
             Some(before) if cli.changed && *before == blob(root, &file)? => {}
             Some(before) if cli.changed => {
-                let lines = lines_changed(root, &file, before)?;
+                let lines = lines_changed(root, target, &file, before)?;
                 files.insert(file, lines);
             }
             _ => {
