@@ -19,7 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use clap::Parser;
 
 use crate::{
@@ -53,9 +53,9 @@ struct Cli {
     /// Only files whose path contains this; writes nothing
     #[arg(long, default_value = "")]
     file: String,
-    /// Fail if it is not done after so many minutes
+    /// Begin nothing more after so many seconds of trying, say what is untried, and write nothing; a survivor still fails
     #[arg(long)]
-    minutes: Option<u64>,
+    seconds: Option<u64>,
     /// Build so many mutants alone too, and see that they come to the same
     #[arg(long, default_value_t = 0)]
     verify: usize,
@@ -70,7 +70,7 @@ fn main() -> anyhow::Result<()> {
         .to_owned();
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     let record = Record::read(&root)?;
-    let files = files(&root, &record, &cli)?;
+    let files = files(&root, &target, &record, &cli)?;
     if files.is_empty() {
         println!("every line of the director is as {PAGE} has tried it");
         return Ok(());
@@ -85,12 +85,17 @@ fn main() -> anyhow::Result<()> {
         })
         .collect();
     let outcomes = tried(&cli, &root, &target, &mutants)?;
-    let whole = !cli.changed && cli.file.is_empty();
+    let whole = !cli.changed && cli.file.is_empty() && cli.seconds.is_none();
     report(&root, &record, &mutants, &outcomes, whole)
 }
 
 /// The files whose mutants are to be tried, with the lines that count; nothing for all.
-fn files(root: &Path, record: &Record, cli: &Cli) -> anyhow::Result<BTreeMap<String, Option<BTreeSet<usize>>>> {
+fn files(
+    root: &Path,
+    target: &Path,
+    record: &Record,
+    cli: &Cli,
+) -> anyhow::Result<BTreeMap<String, Option<BTreeSet<usize>>>> {
     let blobs = record.blobs();
     let mut files = BTreeMap::new();
     for file in rust_files(root, Path::new(FOLDER))?
@@ -101,7 +106,7 @@ fn files(root: &Path, record: &Record, cli: &Cli) -> anyhow::Result<BTreeMap<Str
         match before {
             Some(before) if cli.changed && *before == blob(root, &file)? => {}
             Some(before) if cli.changed => {
-                let lines = lines_changed(root, &file, before)?;
+                let lines = lines_changed(root, target, &file, before)?;
                 files.insert(file, lines);
             }
             _ => {
@@ -130,13 +135,6 @@ fn rust_files(root: &Path, folder: &Path) -> anyhow::Result<Vec<String>> {
 /// Tries every one of them.
 fn tried(cli: &Cli, root: &Path, target: &Path, mutants: &[Mutant]) -> anyhow::Result<Outcomes> {
     let started = Instant::now();
-    let in_time = |left: usize| match cli.minutes {
-        Some(minutes) if started.elapsed() > Duration::from_secs(60 * minutes) => bail!(
-            "{left} of {} mutants are untried after {minutes} minutes: run `cargo xtask mutants` and commit {PAGE}",
-            mutants.len()
-        ),
-        _ => Ok(()),
-    };
     let mut outcomes = Outcomes::of(root, target, cli.again || cli.new, cli.new)?;
     let numbered: Vec<(Number, &Mutant)> = (1..).zip(mutants).collect();
     let (known, todo): (Vec<_>, Vec<_>) = numbered.iter().partition(|(_, mutant)| outcomes.knows(mutant));
@@ -162,9 +160,13 @@ fn tried(cli: &Cli, root: &Path, target: &Path, mutants: &[Mutant]) -> anyhow::R
         started.elapsed().as_secs_f64(),
         bench.patience().as_secs_f64()
     );
+    let built = Instant::now();
+    let is_late = || {
+        cli.seconds
+            .is_some_and(|seconds| built.elapsed() >= Duration::from_secs(seconds))
+    };
     let (inside, alone): (Vec<_>, Vec<_>) = todo.into_iter().partition(|(number, _)| switched.contains(number));
-    for (place, (number, mutant)) in inside.iter().enumerate() {
-        in_time(todo_left(&inside, place) + alone.len())?;
+    for (number, mutant) in inside.iter().take_while(|_| !is_late()) {
         outcomes.add(mutant, bench.try_mutant(*number)?)?;
     }
     println!(
@@ -176,8 +178,7 @@ fn tried(cli: &Cli, root: &Path, target: &Path, mutants: &[Mutant]) -> anyhow::R
         tree.restore(root, file)?;
     }
     tree.restore(root, "src/director/src/lib.rs")?;
-    for (place, (_, mutant)) in alone.iter().enumerate() {
-        in_time(todo_left(&alone, place))?;
+    for (_, mutant) in alone.iter().take_while(|_| !is_late()) {
         outcomes.add(mutant, alone_verdict(&tree, root, &bench, mutant)?)?;
     }
     for (_, mutant) in inside
@@ -193,10 +194,6 @@ fn tried(cli: &Cli, root: &Path, target: &Path, mutants: &[Mutant]) -> anyhow::R
     }
     println!("{:.0} s in all", started.elapsed().as_secs_f64());
     Ok(outcomes)
-}
-
-fn todo_left<T>(list: &[T], place: usize) -> usize {
-    list.len() - place
 }
 
 /// One change, built as `cargo mutants` would.
@@ -215,7 +212,7 @@ fn alone_verdict(tree: &Tree, root: &Path, bench: &Bench<'_>, mutant: &Mutant) -
 /// Writes down what was tried, and fails if a survivor has no reason to live.
 fn report(root: &Path, record: &Record, mutants: &[Mutant], outcomes: &Outcomes, whole: bool) -> anyhow::Result<()> {
     let mut tried: BTreeMap<String, Tried> = BTreeMap::new();
-    let (mut survivors, mut named) = (BTreeSet::new(), BTreeMap::new());
+    let (mut survivors, mut named, mut untried) = (BTreeSet::new(), BTreeMap::new(), Vec::new());
     for mutant in mutants {
         let file = match tried.get_mut(&mutant.file) {
             Some(file) => file,
@@ -229,15 +226,18 @@ fn report(root: &Path, record: &Record, mutants: &[Mutant], outcomes: &Outcomes,
         let earlier = named.entry(first).or_insert(0);
         let survivor = Survivor::of(mutant, &read(&root.join(&mutant.file))?, *earlier);
         *earlier += 1;
-        match outcomes.verdict(mutant).context("a mutant was not tried")? {
-            Verdict::Caught(_) | Verdict::TimedOut(_) => file.caught += 1,
-            Verdict::DoesNotCompile => file.not_compiled += 1,
-            Verdict::Survived => {
+        match outcomes.verdict(mutant) {
+            Some(Verdict::Caught(_) | Verdict::TimedOut(_)) => file.caught += 1,
+            Some(Verdict::DoesNotCompile) => file.not_compiled += 1,
+            Some(Verdict::Survived) => {
                 file.survived += 1;
                 survivors.insert(survivor);
             }
+            None => untried.push(mutant),
         }
     }
+    ensure!(untried.is_empty() || !whole, "{} mutants were not tried", untried.len());
+    untried.iter().for_each(|mutant| println!("untried: {}", mutant.name));
     if whole {
         for file in rust_files(root, Path::new(FOLDER))? {
             let blob = blob(root, &file)?;
@@ -259,8 +259,9 @@ fn report(root: &Path, record: &Record, mutants: &[Mutant], outcomes: &Outcomes,
         .collect();
     unjustified.iter().for_each(|survivor| println!("{}", survivor.row()));
     println!(
-        "{} mutants, {} survived, {} of them without a reason",
+        "{} mutants, {} untried, {} survived, {} of them without a reason",
         mutants.len(),
+        untried.len(),
         survivors.len(),
         unjustified.len()
     );

@@ -183,12 +183,18 @@ pub(crate) fn blob(root: &Path, file: &str) -> anyhow::Result<String> {
 }
 
 /// The lines of a file that are not as they were; nothing where the history does not have it as it was: then any line may be new.
-pub(crate) fn lines_changed(root: &Path, file: &str, blob: &str) -> anyhow::Result<Option<BTreeSet<usize>>> {
+pub(crate) fn lines_changed(
+    root: &Path,
+    target: &Path,
+    file: &str,
+    blob: &str,
+) -> anyhow::Result<Option<BTreeSet<usize>>> {
     let Some(old) = git(root, &["cat-file", "blob", blob])? else {
         return Ok(None);
     };
     let new = read(&root.join(file))?;
-    let Some(path) = root.join("target/mutants-old.rs").to_str().map(str::to_owned) else {
+    std::fs::create_dir_all(target).with_context(|| format!("{} cannot be made", target.display()))?;
+    let Some(path) = target.join("mutants-old.rs").to_str().map(str::to_owned) else {
         return Ok(None);
     };
     std::fs::write(&path, old).with_context(|| format!("{path} cannot be written"))?;

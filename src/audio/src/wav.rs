@@ -29,6 +29,16 @@ pub enum WavError {
         /// Bytes of samples.
         bytes: u64,
     },
+    /// More bytes a second than the format's 32-bit field can tell.
+    #[error(
+        "{channels} channels at {sample_rate} Hz do not fit the header of a WAV file: resample the clip or drop channels"
+    )]
+    TooFast {
+        /// Channels of the clip.
+        channels: u16,
+        /// Its frames a second.
+        sample_rate: u32,
+    },
     /// The writer failed.
     #[error("the WAV could not be written: {0}")]
     Write(#[from] io::Error),
@@ -80,7 +90,7 @@ pub fn wav_len_bytes(pcm: &Pcm, format: WavFormat) -> u64 {
 /// Writes the clip as a whole WAV file; the writer needs no buffer of its own and no seeking.
 ///
 /// # Errors
-/// [`WavError::TooLarge`] beyond 4 GiB, [`WavError::Write`] where the writer fails.
+/// [`WavError::TooLarge`] beyond 4 GiB, [`WavError::TooFast`] beyond 4 GiB a second, [`WavError::Write`] where the writer fails.
 pub fn write_wav(pcm: &Pcm, format: WavFormat, writer: &mut impl Write) -> Result<(), WavError> {
     writer.write_all(&header(pcm, format)?)?;
     let mut noise = Noise::new();
@@ -110,7 +120,12 @@ fn header(pcm: &Pcm, format: WavFormat) -> Result<Vec<u8>, WavError> {
     let too_large = |_| WavError::TooLarge { bytes: data_bytes };
     let riff_bytes = u32::try_from(wav_len_bytes(pcm, format) - 8).map_err(too_large)?;
     let data_bytes = u32::try_from(data_bytes).map_err(too_large)?;
-    let frame_bytes = pcm.channels() * format.bytes_per_sample() as u16;
+    let frame_bytes = frame_bytes(pcm.channels(), format);
+    let too_fast = WavError::TooFast {
+        channels: pcm.channels(),
+        sample_rate: pcm.sample_rate(),
+    };
+    let second_bytes = pcm.sample_rate().checked_mul(frame_bytes.into()).ok_or(too_fast)?;
     let (tag, fmt_bytes) = match format {
         WavFormat::Float32 => (TAG_FLOAT, 18_u32),
         WavFormat::Pcm16 { .. } => (TAG_PCM, 16),
@@ -123,7 +138,7 @@ fn header(pcm: &Pcm, format: WavFormat) -> Result<Vec<u8>, WavError> {
     header.extend(tag.to_le_bytes());
     header.extend(pcm.channels().to_le_bytes());
     header.extend(pcm.sample_rate().to_le_bytes());
-    header.extend((pcm.sample_rate() * u32::from(frame_bytes)).to_le_bytes());
+    header.extend(second_bytes.to_le_bytes());
     header.extend(frame_bytes.to_le_bytes());
     header.extend((format.bytes_per_sample() as u16 * 8).to_le_bytes());
     if format == WavFormat::Float32 {
@@ -135,6 +150,10 @@ fn header(pcm: &Pcm, format: WavFormat) -> Result<Vec<u8>, WavError> {
     header.extend(b"data");
     header.extend(data_bytes.to_le_bytes());
     Ok(header)
+}
+
+fn frame_bytes(channels: u16, format: WavFormat) -> u16 {
+    channels * format.bytes_per_sample() as u16
 }
 
 fn to_i16(sample: f32, dither: f32) -> i16 {
@@ -190,6 +209,12 @@ pub fn read_wav(bytes: &[u8]) -> Result<Pcm, WavError> {
     };
     if !(1..=2).contains(&channels) || rate == 0 {
         return Err(not_ours("it has no sample rate, or not one or two channels"));
+    }
+    if rate
+        .checked_mul(frame_bytes(channels, WavFormat::Float32).into())
+        .is_none()
+    {
+        return Err(not_ours("its sample rate is more than a header can tell in floats"));
     }
     if !data
         .len()

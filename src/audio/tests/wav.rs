@@ -157,6 +157,21 @@ fn foreign_or_damaged_files_are_refused() {
 }
 
 #[test]
+fn a_rate_that_no_header_can_tell_is_refused_on_both_ways() {
+    let rate = u32::MAX / 4;
+    assert!(write_wav(&Pcm::new(rate, 1, vec![0.0]), WavFormat::Float32, &mut Vec::new()).is_ok());
+    let error = write_wav(&Pcm::new(rate + 1, 1, vec![0.0]), WavFormat::Float32, &mut Vec::new()).unwrap_err();
+    assert!(
+        matches!(error, WavError::TooFast { channels: 1, sample_rate } if sample_rate == rate + 1),
+        "{error}"
+    );
+    // Integers are half as wide, so a file can tell a rate that ours could not.
+    let mut file = written(&Pcm::new(rate, 1, vec![0.0]), WavFormat::Pcm16 { dither: false });
+    file[24..28].copy_from_slice(&(rate + 1).to_le_bytes());
+    assert!(matches!(read_wav(&file), Err(WavError::NotOurs { .. })));
+}
+
+#[test]
 fn a_full_disk_is_told() {
     struct Full;
     impl Write for Full {

@@ -5,8 +5,8 @@ mod common;
 
 use common::{Pod, declare, is_listed, spectral_plan};
 use greenroom_director::{
-    ConnectionId, Director, Effects, Event, Failure, Found, Group, Intent, Mode, Moment, Outcome, Plan, Source, Span,
-    TrackId, Uploads,
+    ConnectionId, Director, Effect, Effects, Event, Failure, Found, Group, Groups, Intent, Mode, Moment, Need, Outcome,
+    Plan, Source, Span, TrackId, Uploads,
 };
 
 #[test]
@@ -49,6 +49,77 @@ fn the_limit_of_tracks_counts_uploads_and_nothing_else() {
     assert_eq!(pod.count(&["UploadOk"]), 1);
     declare(&mut pod, Intent::Upload, 1);
     assert_eq!(pod.count(&["Refuse", "DiskFull"]), 1);
+}
+
+#[test]
+fn uploads_are_limited_from_their_first_frame_to_their_answer() {
+    let mut plan = spectral_plan();
+    plan.limits.uploads = 2;
+    let mut pod = Pod::new(plan);
+    pod.hold("encode");
+    pod.upload();
+    declare(&mut pod, Intent::Upload, 1);
+    assert_eq!(pod.count(&["Proceed"]), 2, "one is encoded, of one the body is due");
+    declare(&mut pod, Intent::Upload, 1);
+    assert_eq!(pod.count(&["Refuse", "Busy"]), 1, "{:#?}", pod.said);
+    declare(&mut pod, Intent::Session, 1);
+    assert_eq!(pod.count(&["Proceed"]), 3, "a session is no upload");
+    pod.finish("encode", Outcome::Done);
+    declare(&mut pod, Intent::Upload, 1);
+    assert_eq!(pod.count(&["Proceed"]), 4, "{:#?}", pod.said);
+}
+
+#[test]
+fn audio_is_encoded_once_more_when_memory_runs_out_and_no_third_time() {
+    let short = Outcome::Failed(Failure::OutOfMemory);
+    let mut pod = Pod::new(spectral_plan());
+    pod.hold("encode");
+    pod.upload();
+    pod.finish("encode", short);
+    assert_eq!(pod.count(&["start Encode"]), 2);
+    assert_eq!(pod.count(&["UploadFailed"]), 0, "{:#?}", pod.said);
+    pod.finish("encode", short);
+    assert_eq!(pod.count(&["start Encode"]), 2, "{:#?}", pod.said);
+    assert_eq!(pod.count(&["UploadFailed", "OutOfMemory"]), 1, "{:#?}", pod.said);
+}
+
+#[test]
+fn an_acknowledgement_tells_whoever_carries_it_whether_stems_follow() {
+    let mut alone = spectral_plan();
+    alone.weights_bytes[4] = None;
+    alone.needs[4] = Need::default();
+    for (plan, follow) in [(spectral_plan(), true), (alone, false)] {
+        assert_eq!(stems_follow(plan), Some(follow));
+    }
+}
+
+/// What the acknowledgement of an upload says of its stems.
+fn stems_follow(plan: Plan) -> Option<bool> {
+    let (connection, track) = (ConnectionId(1), TrackId(2));
+    let (mut director, mut effects, mut ack) = (Director::new(plan), Effects::new(), None);
+    let mut events = vec![
+        Event::UploadAsked { connection, track },
+        Event::HandshakeDeclared {
+            connection,
+            intent: Intent::Upload,
+            bytes: 1,
+        },
+        Event::HandshakeOpened { connection },
+    ];
+    while let Some(event) = events.pop() {
+        director.handle(Moment(0), event, &mut effects);
+        for effect in effects.drain() {
+            match effect {
+                Effect::UploadOk(said) => ack = Some(said.stems_pending()),
+                Effect::Start { job, .. } if ack.is_none() => events.push(Event::JobEnded {
+                    job,
+                    outcome: Outcome::Done,
+                }),
+                _ => {}
+            }
+        }
+    }
+    ack
 }
 
 #[test]
@@ -116,6 +187,12 @@ fn only_uploads_are_kept_and_not_what_a_session_brought() {
     pod.event(Event::ConnectionGone { connection });
     pod.wait(Span::seconds(31));
     assert!(is_listed(&pod, upload) && !is_listed(&pod, brought));
+}
+
+#[test]
+fn a_group_that_is_named_twice_is_in_a_set_as_one_that_is_named_once() {
+    let (once, twice) = (Groups::of(&[Group::Vae]), Groups::of(&[Group::Vae, Group::Vae]));
+    assert!(once == twice && twice.has(Group::Vae));
 }
 
 #[test]

@@ -72,6 +72,7 @@ fn steps(quick: bool, keep_going: bool) -> Vec<Step> {
         schedules("shuttle", &["greenroom-schedules"])
     }));
     steps.push(("seeded bugs against every layer of the proof", canary));
+    steps.push(("small changes to new lines of the director", mutants));
     // Last, so that its own summaries end the output.
     let tests: fn() -> _ = if keep_going {
         || tests(&["--no-fail-fast"])
@@ -140,6 +141,11 @@ fn schedules(checker: &str, packages: &[&str]) -> anyhow::Result<()> {
 fn canary() -> anyhow::Result<()> {
     let arguments = "run --quiet --package greenroom-sim --features canary -- canary";
     shell::run("cargo", &arguments.split(' ').collect::<Vec<_>>())
+}
+
+/// Mutants on the lines that are not as docs/mutants.md has tried them, a minute of them: what that leaves untried is printed.
+fn mutants() -> anyhow::Result<()> {
+    crate::mutants(&["--changed", "--quick", "--seconds", "60"])
 }
 
 fn fetch_weights() -> anyhow::Result<()> {

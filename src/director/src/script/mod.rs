@@ -16,7 +16,7 @@ pub use play::{Names, Play};
 pub enum Step {
     /// A connection is accepted.
     Open,
-    /// One that is there is said to be accepted once more.
+    /// One that is there, and was not dropped, is said to be accepted once more.
     OpenAgain {
         /// Which.
         connection: u8,

@@ -102,7 +102,7 @@ impl Play {
         match step {
             Step::Open => self.open().map(drop),
             Step::OpenAgain { connection } => match self.connection(connection) {
-                connection if self.witness.is_there(connection) => self.tell(Event::HandshakeOpened { connection }),
+                connection if self.witness.is_known(connection) => self.tell(Event::HandshakeOpened { connection }),
                 _ => Ok(()),
             },
             Step::Declare {

@@ -21,6 +21,8 @@ struct Seen {
     /// The last thing it is told; there is one.
     farewell: Option<String>,
     preempted: bool,
+    /// Dropped by force: the director need not remember it.
+    dropped: bool,
     swaps_open: u32,
     prompt_open: bool,
     prompt_encoding: bool,
@@ -74,9 +76,9 @@ impl Witness {
         }
     }
 
-    /// Whether a connection is there.
-    pub(super) fn is_there(&self, connection: ConnectionId) -> bool {
-        self.there.contains_key(&connection)
+    /// Whether a connection is there, and was not dropped: the director knows it.
+    pub(super) fn is_known(&self, connection: ConnectionId) -> bool {
+        self.there.get(&connection).is_some_and(|seen| !seen.dropped)
     }
 
     /// Every connection that is there.
@@ -332,8 +334,9 @@ impl Witness {
     }
 
     fn force(&mut self, connection: ConnectionId) -> Verdict {
-        match self.there.get(&connection) {
+        match self.there.get_mut(&connection) {
             Some(seen) if seen.farewell.is_some() => {
+                seen.dropped = true;
                 if seen.preempted {
                     self.forced_out.extend(seen.client);
                 }
