@@ -83,13 +83,8 @@ impl Director {
         let mut clients: Vec<ClientKey> = Vec::new();
         let known = self.lineage.and_then(|lineage| lineage.client).into_iter();
         let known = known.chain(self.incumbent.as_ref().and_then(crate::seat::Incumbent::client));
-        let known = known
-            .chain(self.candidate.as_ref().and_then(|(_, ask)| ask.client))
-            // In the order in which they end: their keys are only names.
-            .chain(self.alarms.order().filter_map(|alarm| match alarm {
-                Alarm::Hold(client) => Some(client),
-                _ => None,
-            }));
+        // Clients that nothing else knows than that they may not come back yet are alike: the order in which they may tells them apart.
+        let known = known.chain(self.candidate.as_ref().and_then(|(_, ask)| ask.client));
         for client in known {
             if !clients.contains(&client) {
                 clients.push(client);

@@ -93,6 +93,44 @@ proptest! {
     }
 }
 
+/// Clients that were forced out and that nothing else knows are told apart by when they may come back, and not by their keys.
+#[test]
+fn the_order_of_forced_out_clients_is_not_that_of_their_keys() {
+    let session = |client| Step::Session {
+        client,
+        source: 0,
+        mode: 0,
+    };
+    let steps = [
+        session(1),
+        session(0),
+        session(2),
+        Step::Jump { seconds: 1 },
+        Step::Gone { connection: 2 },
+        session(0),
+        Step::Wait { milliseconds: 750 },
+        session(0),
+        Step::Open,
+        Step::Gone { connection: 3 },
+    ];
+    let hash = |mask| {
+        let names = Names {
+            first: 1,
+            stride: 1,
+            mask,
+        };
+        let mut play = Play::new(script::plan(0), names);
+        for step in &steps {
+            play.step(step.clone()).unwrap();
+        }
+        play.hash()
+    };
+    let plain = hash(0);
+    for mask in [1, 2, 3, 6, 3_829_710_717_982_709_046] {
+        assert_eq!(hash(mask), plain, "keys changed by {mask:#x}");
+    }
+}
+
 /// Scripts that never got anywhere would find nothing.
 #[test]
 fn scripts_walk_every_legal_cell() {
