@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, reason = "its output is its purpose")]
 
+mod grouping;
 mod list;
 mod outcomes;
 mod record;
@@ -84,6 +85,10 @@ fn main() -> anyhow::Result<()> {
             lines.is_none_or(|lines| (mutant.span.start.line..=mutant.span.end.line).any(|line| lines.contains(&line)))
         })
         .collect();
+    if mutants.is_empty() {
+        println!("no mutant is on a line that counts");
+        return Ok(());
+    }
     let outcomes = tried(&cli, &root, &target, &mutants)?;
     let whole = !cli.changed && cli.file.is_empty() && cli.seconds.is_none();
     report(&root, &record, &mutants, &outcomes, whole)

@@ -1,9 +1,10 @@
 //! Rewrites a file so that it holds all its mutants, each behind a switch: it is compiled once, however many there are.
 //!
 //! `crate::mutant::is(N)` says whether mutant N is switched on. Operands are written once and evaluated once, so that changes nest. What
-//! cannot be written so (constant functions, other types behind an `impl Trait`) does not compile and is built alone instead.
+//! cannot be written so (constant functions, other types behind an `impl Trait`, an operator that would group its operands otherwise) is
+//! built alone instead.
 
-use std::ops::Range;
+use std::{collections::BTreeMap, ops::Range};
 
 use anyhow::Context;
 use syn::{
@@ -12,7 +13,10 @@ use syn::{
     visit::{self, Visit},
 };
 
-use crate::list::{Genre, Mutant, offset};
+use crate::{
+    grouping::groups_alike,
+    list::{Genre, Mutant, offset},
+};
 
 /// A mutant's number in the whole list, from 1.
 pub(crate) type Number = usize;
@@ -72,6 +76,7 @@ pub(crate) fn switched(text: &str, mutants: &[(Number, &Mutant)]) -> anyhow::Res
         edits: Vec::new(),
         numbers: Vec::new(),
         catches_all: Vec::new(),
+        outer: BTreeMap::new(),
     };
     writer.visit_file(&file);
     let Writer {
@@ -110,6 +115,8 @@ struct Writer<'a> {
     numbers: Vec<Number>,
     /// Of the matches that are being looked at, innermost last: whether one of its arms takes whatever comes.
     catches_all: Vec<bool>,
+    /// Of operations that are operands of another one, by where they begin and end: that one's operator.
+    outer: BTreeMap<(usize, usize), &'a str>,
 }
 
 fn plain(text: &str) -> Piece {
@@ -124,7 +131,7 @@ fn is(number: Number) -> Piece {
     of(number, format!("crate::mutant::is({number})"))
 }
 
-impl Writer<'_> {
+impl<'a> Writer<'a> {
     /// The mutants of a kind at exactly this span.
     fn at(&self, span: &Range<usize>, genre: Genre) -> Vec<(Number, String)> {
         let here = self
@@ -176,15 +183,33 @@ impl Writer<'_> {
         self.took(&found);
     }
 
+    /// The operators with which this one shares an operand, no parentheses between; those of its own operands learn of it.
+    fn beside(&mut self, expression: &syn::ExprBinary) -> Vec<&'a str> {
+        let text = self.text;
+        let whole = expression.span().byte_range();
+        let mut beside: Vec<&str> = self.outer.get(&(whole.start, whole.end)).copied().into_iter().collect();
+        for operand in [&*expression.left, &*expression.right] {
+            if let Expr::Binary(inner) = operand {
+                let at = inner.span().byte_range();
+                self.outer
+                    .insert((at.start, at.end), &text[expression.op.span().byte_range()]);
+                beside.push(&text[inner.op.span().byte_range()]);
+            }
+        }
+        beside
+    }
+
     fn binary(&mut self, expression: &syn::ExprBinary) {
         let operator = expression.op.span().byte_range();
-        let found = self.at(&operator, Genre::BinaryOperator);
         let whole = expression.span().byte_range();
+        let beside = self.beside(expression);
+        let said = &self.text[operator.clone()];
+        let mut found = self.at(&operator, Genre::BinaryOperator);
+        found.retain(|(_, other)| groups_alike(said, other, &beside));
         let lets = [&*expression.left, &*expression.right].into_iter().any(holds_let);
         if found.is_empty() || lets {
             return;
         }
-        let said = self.text[operator.clone()].to_owned();
         let arms = |left: &str, right: &str| {
             let arms = found
                 .iter()
@@ -507,5 +532,21 @@ mod tests {
         let switched = switched(text, &numbered).unwrap();
         assert_eq!((switched.text.as_str(), switched.numbers), (text, Vec::new()));
         assert_eq!(mutants[1].applied(text), text.replace("2 => d", ""));
+    }
+
+    #[test]
+    fn an_operator_that_would_group_its_operands_otherwise_is_left_to_be_built_alone() {
+        let numbers = |text: &str, found: &str, other: &str| {
+            let mutant = mutant(text, Genre::BinaryOperator, found, other);
+            switched(text, &[(1, &mutant)]).unwrap().numbers
+        };
+        for text in ["fn f() { a * b + c }", "fn f() { (a + b) * c }"] {
+            assert_eq!(numbers(text, "+", "-"), [1], "{text}");
+        }
+        assert_eq!(numbers("fn f() { a + (b + c) }", "+", "*"), [1]);
+        assert_eq!(numbers("fn f() { a == b && c }", "&&", "||"), [1]);
+        // In the text these become a + (b * c) and a || (b && c).
+        assert_eq!(numbers("fn f() { d - b + c }", "+", "*"), Vec::<Number>::new());
+        assert_eq!(numbers("fn f() { a && b && c }", "&&", "||"), Vec::<Number>::new());
     }
 }
