@@ -121,7 +121,7 @@ fn the_order_of_forced_out_clients_is_not_that_of_their_keys() {
         };
         let mut play = Play::new(script::plan(0), names);
         for step in &steps {
-            play.step(step.clone()).unwrap();
+            play.step(*step).unwrap();
         }
         play.hash()
     };
