@@ -5,13 +5,14 @@ use std::{path::Path, sync::Arc};
 use candle_core::{DType, Device, Tensor};
 use greenroom_audio::{Pcm, SAMPLE_RATE};
 use greenroom_conditioning::TextTokenizer;
+use greenroom_dit::Runner;
 use greenroom_generator::{
     Conditioning, Description, GenerateError, Generator, LiveStream, PreparedSource, Prompt, SLICE_FRAMES,
     StreamSettings, Work,
 };
 use greenroom_stage::Tenant;
 use greenroom_sync::CancelFlag;
-use greenroom_weights::RandomTensors;
+use greenroom_weights::{DeviceLane, RandomTensors};
 
 use crate::{
     checkpoint::{ACESTEP, Checkpoint, Configs, FRAME_SAMPLES, LATENT_CHANNELS, Values},
@@ -42,6 +43,7 @@ pub struct Acestep {
     stamp: String,
     /// Where prompts are encoded, and where the stream computes.
     live: Device,
+    live_lane: Option<Arc<dyn DeviceLane>>,
     on_device: bool,
 }
 
@@ -139,6 +141,7 @@ impl Acestep {
             silence,
             stamp,
             live: device(options.lanes.as_ref().map(|lanes| &lanes.live)),
+            live_lane: options.lanes.as_ref().map(|lanes| Arc::clone(&lanes.live)),
             on_device: options.lanes.is_some(),
         })
     }
@@ -161,6 +164,14 @@ impl Acestep {
 
     pub(crate) fn shared_groups(&self) -> Arc<Groups> {
         Arc::clone(&self.groups)
+    }
+
+    /// A stream's way to the network: recorded where the live lane can.
+    pub(crate) fn runner(&self) -> Runner {
+        match &self.live_lane {
+            Some(lane) => Runner::recording(Arc::clone(lane)),
+            None => Runner::default(),
+        }
     }
 
     pub(crate) fn live_device(&self) -> &Device {
@@ -270,6 +281,7 @@ impl Generator for Acestep {
             Arc::clone(&self.groups),
             &self.silence,
             self.live.clone(),
+            self.runner(),
             source,
             &*prompted(&conditioning)?,
             settings,

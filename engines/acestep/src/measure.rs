@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use candle_core::{Device, Tensor};
 use greenroom_audio::Pcm;
 use greenroom_diffusion::Sides;
+use greenroom_dit::Runner;
 use greenroom_generator::{GenerateError, LiveStream, PreparedSource, StreamSettings};
 use greenroom_weights::uniform;
 
@@ -55,7 +56,8 @@ impl Acestep {
         }
     }
 
-    /// A stream on random latents and encoder states: of so many latent frames, and so many states.
+    /// A stream on random latents and encoder states: of so many latent frames, and so many states; with its forwards recorded, or each
+    /// given to the device operation by operation.
     ///
     /// # Errors
     /// `Compute`.
@@ -64,6 +66,7 @@ impl Acestep {
         frames: usize,
         states: usize,
         settings: &StreamSettings,
+        recorded: bool,
     ) -> Result<Box<dyn LiveStream>, GenerateError> {
         let open = || -> Result<_, GenerateError> {
             let host = |name, rows| random(name, rows, LATENT_CHANNELS, &Device::Cpu).map_err(|error| compute(&error));
@@ -88,6 +91,7 @@ impl Acestep {
                 self.shared_groups(),
                 silence,
                 self.live_device().clone(),
+                if recorded { self.runner() } else { Runner::default() },
                 source,
                 &prompted,
                 settings,

@@ -36,6 +36,7 @@ impl AcestepStream {
         groups: Arc<Groups>,
         silence: &Tensor,
         device: Device,
+        runner: Runner,
         source: PreparedSource,
         conditioning: &Prompted,
         settings: &StreamSettings,
@@ -57,7 +58,7 @@ impl AcestepStream {
             device,
             audio: source.audio,
             walk: settings.walk,
-            runner: Runner::default(),
+            runner,
             loras: LoraSet::default(),
         })
     }

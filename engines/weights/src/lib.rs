@@ -23,4 +23,4 @@ pub use error::{BuildError, ImageError, WeightsError};
 pub use image::PackedImage;
 pub use layout::{ALIGNMENT, Layout, TensorEntry};
 pub use random::{RandomTensors, uniform};
-pub use source::{DeviceLane, HostWeights, WeightSource};
+pub use source::{CopiedWeights, DeviceLane, HostWeights, LaneWork, Recording, WeightSource};

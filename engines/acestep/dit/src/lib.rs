@@ -6,10 +6,13 @@
 
 mod adapted;
 mod config;
+#[cfg(feature = "cuda")]
+mod conformance;
 mod layout;
 mod lora;
 mod network;
 mod pack;
+mod recorded;
 mod runner;
 #[cfg(test)]
 mod tests;
@@ -18,6 +21,8 @@ mod workspace;
 
 pub use adapted::{Adaptation, AdaptedWeights, LoraSet};
 pub use config::DitConfig;
+#[cfg(feature = "cuda")]
+pub use conformance::conformance;
 pub use layout::keys;
 pub use lora::{Lora, LoraError, LoraProblem};
 pub use network::{Dit, DitError, Memory};

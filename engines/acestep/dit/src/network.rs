@@ -7,7 +7,7 @@ use greenroom_kernels::{
     Adaptive, Gate, Heads, Mask, cross_attention, linear, norm_rotary, residual_norm, rms_norm, rotary_frequencies,
     rotary_table, self_attention, swiglu,
 };
-use greenroom_weights::{WeightSource, WeightsError};
+use greenroom_weights::{ImageError, WeightSource, WeightsError};
 
 use crate::{
     config::{DitConfig, MODULATIONS, PATCH, TIME_FEATURES},
@@ -27,6 +27,9 @@ pub enum DitError {
     /// A tensor is not in the image.
     #[error(transparent)]
     Weights(#[from] WeightsError),
+    /// An image cannot be made.
+    #[error(transparent)]
+    Image(#[from] ImageError),
     /// The device failed.
     #[error(transparent)]
     Compute(#[from] candle_core::Error),
@@ -78,6 +81,7 @@ pub struct Memory {
 }
 
 /// Keys and values of every slot's prompt.
+#[derive(Clone)]
 pub(crate) struct Memories {
     /// [layers, slots, longest, 2 · keys]; what lies beyond a slot's prompt is not looked at.
     pub(crate) values: Tensor,

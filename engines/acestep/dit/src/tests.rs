@@ -1,6 +1,7 @@
 //! The network against diffusers' (see ../../goldens/make.py).
 
 mod loras;
+mod recordings;
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -50,8 +51,8 @@ pub(crate) fn tiny_image() -> Arc<PackedImage> {
     PackedImage::in_memory(|builder| pack(&TINY, &RandomTensors { seed: 1 }, DType::F32, builder)).unwrap()
 }
 
-pub(crate) fn tiny() -> Dit {
-    Dit::new(&TINY, &HostWeights::new(&tiny_image()), 64).unwrap()
+pub(crate) fn tiny() -> Arc<Dit> {
+    Arc::new(Dit::new(&TINY, &HostWeights::new(&tiny_image()), 64).unwrap())
 }
 
 pub(crate) fn given(name: &str, shape: &[usize]) -> Tensor {
@@ -81,7 +82,7 @@ fn stacked(name: &str, frames: usize, channels: usize) -> Tensor {
     Tensor::stack(&slots, 0).unwrap()
 }
 
-fn prompts(network: &Dit) -> Vec<Arc<Memory>> {
+pub(crate) fn prompts(network: &Dit) -> Vec<Arc<Memory>> {
     (0..SLOTS.len())
         .map(|slot| {
             network
@@ -92,7 +93,7 @@ fn prompts(network: &Dit) -> Vec<Arc<Memory>> {
 }
 
 /// Velocities of the first `slots` slots in one forward.
-fn velocities(network: &Dit, frames: usize, slots: usize) -> Tensor {
+fn velocities(network: &Arc<Dit>, frames: usize, slots: usize) -> Tensor {
     let channels = TINY.audio_acoustic_hidden_dim;
     let batch = |name: &str, channels: usize| stacked(name, frames, channels).narrow(0, 0, slots).unwrap();
     let times: Vec<f32> = SLOTS.iter().map(|(_, time)| *time).collect();

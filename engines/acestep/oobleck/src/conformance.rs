@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Device, Result, Tensor};
 use greenroom_kernels::Conformity;
-use greenroom_weights::{HostWeights, PackedImage, RandomTensors, WeightSource, WeightsError, uniform};
+use greenroom_weights::{CopiedWeights, HostWeights, PackedImage, RandomTensors, uniform};
 
 use crate::{Oobleck, OobleckConfig, OobleckError, pack};
 
@@ -21,11 +21,7 @@ pub fn conformance(device: &Device) -> std::result::Result<Vec<Conformity>, Oobl
     for (dtype, bound) in [(DType::F32, 1e-4), (DType::BF16, 6e-2)] {
         let image = image(dtype)?;
         let here = Oobleck::new(&config, &HostWeights::new(&image))?;
-        let copies = Copies {
-            image: &image,
-            device: device.clone(),
-        };
-        let there = Oobleck::new(&config, &copies)?;
+        let there = Oobleck::new(&config, &CopiedWeights::new(&image, device))?;
         for (part, error) in distances(&config, &here, &there)? {
             found.push(Conformity {
                 name: format!("oobleck, {part} {}", dtype.as_str()),
@@ -57,25 +53,4 @@ fn distance(actual: &[f32], expected: &[f32]) -> f64 {
     let squares = |values: &mut dyn Iterator<Item = f64>| values.map(|value| value * value).sum::<f64>();
     let off = squares(&mut actual.iter().zip(expected).map(|(a, b)| f64::from(a - b)));
     (off / squares(&mut expected.iter().map(|value| f64::from(*value)))).sqrt()
-}
-
-/// An image's tensors, copied to a device.
-struct Copies<'a> {
-    image: &'a PackedImage,
-    device: Device,
-}
-
-impl WeightSource for Copies<'_> {
-    fn device(&self) -> &Device {
-        &self.device
-    }
-
-    fn tensor(&self, name: &str, shape: &[usize]) -> std::result::Result<Tensor, WeightsError> {
-        let entry = self.image.layout().find(name, shape)?;
-        let bytes = &self.image.bytes()[entry.offset..entry.offset + entry.bytes()];
-        Tensor::from_raw_buffer(bytes, entry.dtype, shape, &self.device).map_err(|source| WeightsError::Tensor {
-            name: name.into(),
-            source,
-        })
-    }
 }

@@ -112,9 +112,16 @@ pub(super) struct LaneEntry {
     stream: Arc<CudaStream>,
     /// Addresses of the groups that it has tensors of.
     groups: Mutex<BTreeSet<u64>>,
+    /// Held while the lane records: an event on its stream would become part of the graph, and waiting for it would spoil the recording.
+    recording: Mutex<()>,
 }
 
 impl LaneEntry {
+    /// Keeps the stage from looking at the lane's stream. Whoever records gives the stream work of microseconds.
+    pub(super) fn hold_for_recording(&self) -> MutexGuard<'_, ()> {
+        self.recording.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn groups(&self) -> MutexGuard<'_, BTreeSet<u64>> {
         self.groups.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -205,6 +212,7 @@ impl Gpu {
         let entry = Arc::new(LaneEntry {
             stream,
             groups: Mutex::default(),
+            recording: Mutex::default(),
         });
         self.0.lanes().push(Arc::clone(&entry));
         entry
@@ -235,7 +243,10 @@ impl Opened {
             .lanes()
             .iter()
             .filter(|lane| which(lane))
-            .map(|lane| raw::explain("cuEventRecord", lane.stream.record_event(None)))
+            .map(|lane| {
+                let _between_recordings = lane.hold_for_recording();
+                raw::explain("cuEventRecord", lane.stream.record_event(None))
+            })
             .collect::<Result<Vec<_>, _>>()?;
         for event in events {
             raw::explain("cuEventSynchronize", event.synchronize())?;

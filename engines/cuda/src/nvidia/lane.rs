@@ -12,9 +12,12 @@ use candle_core::{
     op::BackpropOp,
 };
 use greenroom_stage::DeviceHome;
-use greenroom_weights::{DeviceLane, PackedImage, TensorEntry, WeightSource, WeightsError};
+use greenroom_weights::{DeviceLane, LaneWork, PackedImage, Recording, TensorEntry, WeightSource, WeightsError};
 
-use super::gpu::{Gpu, GpuError, LaneEntry};
+use super::{
+    gpu::{Gpu, GpuError, LaneEntry},
+    recording,
+};
 use crate::driver::DriverError;
 
 /// A device object of candle's with a stream of its own. Tensors of one lane cannot be used on another.
@@ -75,6 +78,14 @@ impl Lane {
         self.gpu.api().is_done(&self.cuda.cuda_stream())
     }
 
+    pub(super) fn cuda(&self) -> &CudaDevice {
+        &self.cuda
+    }
+
+    pub(super) fn entry(&self) -> &LaneEntry {
+        &self.entry
+    }
+
     /// A tensor over memory that a group has for good.
     fn wrap(&self, home: &DeviceHome, entry: &TensorEntry) -> candle_core::Result<Tensor> {
         let address = home.address + entry.offset as u64;
@@ -125,6 +136,10 @@ impl DeviceLane for Lane {
         };
         let weights = DeviceWeights::new(self, home, image).map_err(|error| error.to_string())?;
         Ok(Box::new(weights))
+    }
+
+    fn record(&self, work: LaneWork) -> candle_core::Result<Option<Box<dyn Recording>>> {
+        recording::record(self, &work).map(Some)
     }
 }
 

@@ -7,6 +7,7 @@ mod lane;
 mod memory;
 #[allow(unsafe_code, reason = "the driver's functions take pointers")]
 mod raw;
+mod recording;
 mod tenant;
 
 use candle_core::cuda_backend::CudaError;

@@ -240,13 +240,29 @@ impl Api {
                 })?;
                 Ok(value)
             };
+            // Graphs have a pool of their own, which is for the same.
+            use sys::CUgraphMem_attribute as Graphs;
             Ok(Pool {
-                reserved: read(Attribute::CU_MEMPOOL_ATTR_RESERVED_MEM_CURRENT)?,
-                reserved_high: read(Attribute::CU_MEMPOOL_ATTR_RESERVED_MEM_HIGH)?,
-                used: read(Attribute::CU_MEMPOOL_ATTR_USED_MEM_CURRENT)?,
-                used_high: read(Attribute::CU_MEMPOOL_ATTR_USED_MEM_HIGH)?,
+                reserved: read(Attribute::CU_MEMPOOL_ATTR_RESERVED_MEM_CURRENT)?
+                    + self.graphs(Graphs::CU_GRAPH_MEM_ATTR_RESERVED_MEM_CURRENT)?,
+                reserved_high: read(Attribute::CU_MEMPOOL_ATTR_RESERVED_MEM_HIGH)?
+                    + self.graphs(Graphs::CU_GRAPH_MEM_ATTR_RESERVED_MEM_HIGH)?,
+                used: read(Attribute::CU_MEMPOOL_ATTR_USED_MEM_CURRENT)?
+                    + self.graphs(Graphs::CU_GRAPH_MEM_ATTR_USED_MEM_CURRENT)?,
+                used_high: read(Attribute::CU_MEMPOOL_ATTR_USED_MEM_HIGH)?
+                    + self.graphs(Graphs::CU_GRAPH_MEM_ATTR_USED_MEM_HIGH)?,
             })
         })
+    }
+
+    /// Of the memory that graphs allocate from, in bytes.
+    fn graphs(&self, attribute: sys::CUgraphMem_attribute) -> Result<u64, DriverError> {
+        let mut value = 0_u64;
+        self.call("cuDeviceGetGraphMemAttribute", || {
+            // SAFETY: these attributes are 64 bits wide.
+            unsafe { sys::cuDeviceGetGraphMemAttribute(self.device(), attribute, (&raw mut value).cast::<c_void>()) }
+        })?;
+        Ok(value)
     }
 
     fn set_pool(&self, attribute: sys::CUmemPool_attribute, mut value: u64) -> Result<(), DriverError> {
@@ -266,7 +282,18 @@ impl Api {
     /// Forgets the highest figures.
     pub(super) fn reset_pool_high(&self) -> Result<(), DriverError> {
         self.set_pool(sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_RESERVED_MEM_HIGH, 0)?;
-        self.set_pool(sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_USED_MEM_HIGH, 0)
+        self.set_pool(sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_USED_MEM_HIGH, 0)?;
+        for attribute in [
+            sys::CUgraphMem_attribute::CU_GRAPH_MEM_ATTR_RESERVED_MEM_HIGH,
+            sys::CUgraphMem_attribute::CU_GRAPH_MEM_ATTR_USED_MEM_HIGH,
+        ] {
+            let mut zero = 0_u64;
+            self.call("cuDeviceSetGraphMemAttribute", || {
+                // SAFETY: these attributes are 64 bits wide.
+                unsafe { sys::cuDeviceSetGraphMemAttribute(self.device(), attribute, (&raw mut zero).cast::<c_void>()) }
+            })?;
+        }
+        Ok(())
     }
 
     pub(super) fn trim_pool(&self, keep: u64) -> Result<(), DriverError> {
@@ -275,6 +302,11 @@ impl Api {
                 // SAFETY: the pool lives as long as the device.
                 unsafe { sys::cuMemPoolTrimTo(pool, keep as usize) }
             })
+        })?;
+        // What graphs need they get again when they are launched.
+        self.call("cuDeviceGraphMemTrim", || {
+            // SAFETY: a number; what a graph that runs works with is kept.
+            unsafe { sys::cuDeviceGraphMemTrim(self.device()) }
         })
     }
 

@@ -70,8 +70,11 @@ pub(super) fn conformance() -> anyhow::Result<u8> {
     let lane = Lane::open(&gpu)?;
     let pool = Arc::new(ThreadSettings::of_this_machine().signal_pool()?);
     let mut compared = greenroom_kernels::conformance(lane.device())?;
+    compared.extend(greenroom_oobleck::conformance(lane.device())?);
+    let lane = lane as Arc<dyn DeviceLane>;
+    compared.extend(greenroom_dit::conformance(&lane)?);
     compared.extend(greenroom_separator::melband_conformance(
-        &(lane as Arc<dyn DeviceLane>),
+        &lane,
         &|| {
             let stage = gpu.stage(None).map_err(|error| error.to_string())?;
             Ok(Arc::new(stage) as Arc<dyn Stage>)

@@ -69,12 +69,19 @@ pub(super) fn measure(
     }
     say("ticks");
     for depth in [1, 4, 8] {
-        let mut stream = playing(&acestep, depth)?;
+        let mut stream = playing(&acestep, depth, Forwards::Eager)?.0;
+        let spread = runs(options.runs, || tick(&mut *stream))?;
+        spread.put(&format!("eager_tick_b{depth}_ms"), figures);
+        let workspace = gpu.driver().pool()?.reserved;
+        let (mut stream, longest) = playing(&acestep, depth, Forwards::Recorded)?;
+        figures.put(&format!("graph_capture_b{depth}_ms"), longest.as_secs_f64() * 1e3);
+        let workspace = gpu.driver().pool()?.reserved.saturating_sub(workspace);
+        figures.put(&format!("graph_workspace_b{depth}_mb"), workspace as f64 / 1e6);
         let spread = runs(options.runs, || tick(&mut *stream))?;
         spread.put(&format!("tick_b{depth}_ms"), figures);
     }
     say("windows");
-    let mut stream = playing(&acestep, 1)?;
+    let mut stream = playing(&acestep, 1, Forwards::Recorded)?.0;
     let mut window = 0;
     let spread = runs(options.runs, || {
         window += 1;
@@ -94,11 +101,15 @@ pub(super) fn measure(
     say("generations");
     figures.put("generations_per_s", generations_per_second(&acestep)?);
     say("a thousand ticks");
-    let mut stream = playing(&acestep, 4)?;
+    let mut stream = playing(&acestep, 4, Forwards::Recorded)?.0;
     for _ in 0..20 {
         tick(&mut *stream)?;
     }
     gpu.reset_workspace_high()?;
+    // Of ticks as well: what is in use between them is less.
+    for _ in 0..20 {
+        tick(&mut *stream)?;
+    }
     let before = gpu.driver().pool()?.used_high;
     for _ in 0..1_000 {
         tick(&mut *stream)?;
@@ -118,20 +129,32 @@ pub(super) fn measure(
     Ok(())
 }
 
-/// A stream with every slot in flight and a generation finished.
-fn playing(acestep: &Acestep, depth: u32) -> anyhow::Result<Box<dyn LiveStream>> {
+/// How a stream's forwards reach the device.
+#[derive(Clone, Copy, PartialEq)]
+enum Forwards {
+    Recorded,
+    Eager,
+}
+
+/// Ticks until every slot is in flight and the forward of so many can have been recorded.
+const TICKS_TO_PLAY: u32 = 24;
+
+/// A stream with every slot in flight and a generation finished, and its longest tick after the first: the one in which a graph is made.
+fn playing(acestep: &Acestep, depth: u32, forwards: Forwards) -> anyhow::Result<(Box<dyn LiveStream>, Duration)> {
     let settings = StreamSettings {
         depth,
         steps: 8,
         sde: false,
         walk: None,
     };
-    let mut stream = acestep.open_random(FRAMES, STATES, &settings)?;
+    let mut stream = acestep.open_random(FRAMES, STATES, &settings, forwards == Forwards::Recorded)?;
     stream.set_knobs(&Knobs::from([("denoise".into(), KnobValue::Number(1.0))]));
-    for _ in 0..24 {
-        tick(&mut *stream)?;
+    tick(&mut *stream)?;
+    let mut longest = Duration::ZERO;
+    for _ in 1..TICKS_TO_PLAY {
+        longest = longest.max(tick(&mut *stream)?);
     }
-    Ok(stream)
+    Ok((stream, longest))
 }
 
 fn tick(stream: &mut dyn LiveStream) -> anyhow::Result<Duration> {
@@ -143,7 +166,7 @@ fn tick(stream: &mut dyn LiveStream) -> anyhow::Result<Duration> {
 /// Four slots of eight steps, each generation decoded by a window: as a session plays.
 fn generations_per_second(acestep: &Acestep) -> anyhow::Result<f64> {
     const TICKS: u32 = 200;
-    let mut stream = playing(acestep, 4)?;
+    let mut stream = playing(acestep, 4, Forwards::Recorded)?.0;
     let started = Instant::now();
     let mut generations = 0;
     for tick in 0..TICKS {

@@ -4,8 +4,10 @@
 
 mod client;
 mod generator;
+mod listener;
 mod pod;
 mod separation;
+mod session;
 
 use std::{
     process::{Command, Stdio},
@@ -236,6 +238,10 @@ pub fn run_generator(options: &GeneratorOptions, say: &dyn Fn(&str)) -> anyhow::
     let device = Device::choose(&config)?;
     figures.put_circumstances(device.as_gpu().context("this is no GPU")?);
     generator::measure(&device, options, &mut figures, say)?;
+    // The pod opens the device itself.
+    drop(device);
+    say("a whole pod");
+    session::measure(&config, &mut figures, say)?;
     Ok(figures)
 }
 

@@ -109,11 +109,33 @@ fn engines(device: Device) -> anyhow::Result<Engines> {
 
 /// Milliseconds to `upload_ok` and to the stems, of each upload.
 async fn uploads(config: &Config, engines: Engines) -> anyhow::Result<Vec<(f64, f64)>> {
+    serving(config, engines, async |address: &str| {
+        let mut session = Session::open(address, tone(60, 220.0).samples()).await?;
+        let mut uploads = Vec::new();
+        for upload in 0..UPLOADS {
+            let track = tone(120, 110.0 * f64::from(upload + 1));
+            let took = session
+                .upload(address, &format!("track {upload}"), track.samples())
+                .await
+                .with_context(|| format!("upload {upload}"))?;
+            uploads.push((took.accepted.as_secs_f64() * 1e3, took.stems.as_secs_f64() * 1e3));
+        }
+        Ok(uploads)
+    })
+    .await
+}
+
+/// Serves a whole pod of these engines on a port of its own while `clients` do what they do at its address, and ends it in order.
+pub(super) async fn serving<T>(
+    config: &Config,
+    engines: Engines,
+    clients: impl AsyncFnOnce(&str) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
     let (pod, _) = house::assemble(config, engines)?;
     let pod = Pod::start(pod)?;
     let listener = TcpListener::bind((config.host, 0)).await?;
     let address = listener.local_addr()?.to_string();
-    let serving = tokio::spawn(net::serve(
+    let server = tokio::spawn(net::serve(
         listener,
         pod.handle(),
         NetConfig {
@@ -121,25 +143,16 @@ async fn uploads(config: &Config, engines: Engines) -> anyhow::Result<Vec<(f64, 
             ..NetConfig::default()
         },
     ));
-    let mut session = Session::open(&address, tone(60, 220.0).samples()).await?;
-    let mut uploads = Vec::new();
-    for upload in 0..UPLOADS {
-        let track = tone(120, 110.0 * f64::from(upload + 1));
-        let took = session
-            .upload(&address, &format!("track {upload}"), track.samples())
-            .await
-            .with_context(|| format!("upload {upload}"))?;
-        uploads.push((took.accepted.as_secs_f64() * 1e3, took.stems.as_secs_f64() * 1e3));
-    }
-    drop(session);
+    let done = clients(&address).await?;
     pod.handle().tell(greenroom_director::Event::ShutdownAsked).await?;
     let code = pod.exited().await;
-    serving.abort();
+    server.abort();
     ensure!(code == 0, "the pod ended with exit code {code}");
-    Ok(uploads)
+    Ok(done)
 }
 
-fn tone(seconds: u32, hertz: f64) -> Pcm {
+/// Two tones on two channels.
+pub(super) fn tone(seconds: u32, hertz: f64) -> Pcm {
     let frames = 0..seconds * SAMPLE_RATE;
     let samples = frames.flat_map(|frame| {
         let angle = f64::from(frame) / f64::from(SAMPLE_RATE) * std::f64::consts::TAU * hertz;

@@ -98,7 +98,7 @@ fn added(loras: &[(&str, f64)]) -> Tensor {
 }
 
 fn heard(weights: &dyn WeightSource) -> Tensor {
-    velocities(&Dit::new(&TINY, weights, 64).unwrap(), 21, 3)
+    velocities(&Arc::new(Dit::new(&TINY, weights, 64).unwrap()), 21, 3)
 }
 
 fn adapted(set: &LoraSet) -> Tensor {
@@ -161,7 +161,7 @@ impl WeightSource for Views {
 fn weights_in_place_become_what_each_set_asks_for_and_the_base_again() {
     let image = tiny_image();
     let (views, adaptation) = (Views::of(&image), Adaptation::default());
-    let network = Dit::new(&TINY, &views, 64).unwrap();
+    let network = Arc::new(Dit::new(&TINY, &views, 64).unwrap());
     let base = velocities(&network, 21, 3);
     let (warm, deep) = (lora("warm"), lora("deep"));
     let first = LoraSet::new([(Arc::clone(&warm), 2.0)]);

@@ -1,0 +1,140 @@
+//! A whole pod that plays ACE-Step over a socket, while tracks are uploaded and ripped: random weights of the public sizes.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Context;
+use greenroom_acestep::{Acestep, Size};
+use greenroom_cuda::Gpu;
+use greenroom_separator::{Melband, MelbandConfig};
+use serde_json::json;
+
+use super::{
+    Figures, client,
+    listener::{Account, Listener},
+    pod::{serving, tone},
+};
+use crate::{
+    config::{Config, GeneratorChoice},
+    device::Device,
+    house::{Engines, OpenSeparator, acestep_options, melband_options},
+    pod::ThreadSettings,
+};
+
+/// Uploads before anything counts: kernels are loaded, and what is kept for good is allocated.
+const WARM_UPS: u32 = 3;
+const UPLOADS: u32 = 20;
+/// What the listener is given to come to rest.
+const REST: Duration = Duration::from_secs(2);
+/// The minute of the bars: a rip begins in its middle third.
+const MINUTE: Duration = Duration::from_secs(60);
+const BEFORE_THE_RIP: Duration = Duration::from_secs(20);
+
+pub(super) fn measure(config: &Config, figures: &mut Figures, say: &dyn Fn(&str)) -> anyhow::Result<()> {
+    let files = tempfile::tempdir().context("no room for the pod's files")?;
+    let config = Config {
+        host: [127, 0, 0, 1].into(),
+        data_dir: files.path().join("data"),
+        generator: GeneratorChoice::Acestep,
+        ..config.clone()
+    };
+    let device = Device::choose(&config)?;
+    let gpu = device.as_gpu().context("this is no GPU")?.clone();
+    let engines = engines(device)?;
+    let runtime = tokio::runtime::Runtime::new().context("no threads for sockets")?;
+    let seen = runtime.block_on(serving(&config, engines, async |address: &str| {
+        listen(address, &gpu, say).await
+    }))?;
+    let mut accepted = seen.accepted_ms.clone();
+    accepted.sort_by(f64::total_cmp);
+    let p95 = accepted[(accepted.len() * 95).div_ceil(100) - 1];
+    figures.put("upload_ok_ms", p95);
+    figures.put("upload_ok_ms_each", json!(seen.accepted_ms));
+    figures.put("stems_ms_each", json!(seen.stems_ms));
+    let gap = seen.uploads.gap.max(seen.minute.gap);
+    figures.put("tick_gap_during_rip_ms_max", gap.as_secs_f64() * 1e3);
+    figures.put("slices_late", seen.minute.late);
+    figures.put("slices_late_during_uploads", seen.uploads.late);
+    figures.put("slices_in_the_minute", seen.minute.slices);
+    figures.put("played_fresh_pct", seen.minute.fresh_pct());
+    figures.put("upload_residue_mb", seen.residue_bytes as f64 / 1e6);
+    Ok(())
+}
+
+/// What a listener met.
+struct Seen {
+    accepted_ms: Vec<f64>,
+    stems_ms: Vec<f64>,
+    uploads: Account,
+    minute: Account,
+    residue_bytes: u64,
+}
+
+fn engines(device: Device) -> anyhow::Result<Engines> {
+    let acestep = Acestep::random(Size::Full, 1, acestep_options(&device))?;
+    let pool = Arc::new(ThreadSettings::of_this_machine().signal_pool()?);
+    let melband = Melband::random(MelbandConfig::PUBLIC, 1, melband_options(&device, pool))?;
+    let separator = OpenSeparator::of(melband);
+    let mut tenants = acestep.tenants();
+    tenants.push(Arc::clone(&separator.tenant));
+    Ok(Engines {
+        device,
+        generator: Arc::new(acestep),
+        separator: Ok(separator),
+        tenants,
+    })
+}
+
+async fn listen(address: &str, gpu: &Gpu, say: &dyn Fn(&str)) -> anyhow::Result<Seen> {
+    let mut listener = Listener::open(address, tone(60, 220.0).samples()).await?;
+    let (mut accepted_ms, mut stems_ms) = (Vec::new(), Vec::new());
+    for number in 0..WARM_UPS {
+        upload(&mut listener, address, number).await?;
+    }
+    listener.play(REST).await?;
+    listener.forget();
+    let before = held(gpu)?;
+    say(&format!("{UPLOADS} uploads beside a session that plays"));
+    for number in WARM_UPS..WARM_UPS + UPLOADS {
+        let (accepted, stems) = upload(&mut listener, address, number).await?;
+        accepted_ms.push(accepted.as_secs_f64() * 1e3);
+        stems_ms.push(stems.as_secs_f64() * 1e3);
+    }
+    let uploads = listener.account;
+    listener.play(REST).await?;
+    let after = held(gpu)?;
+    say("a minute with a rip in it");
+    listener.forget();
+    listener.play(BEFORE_THE_RIP).await?;
+    upload(&mut listener, address, WARM_UPS + UPLOADS).await?;
+    listener.play(MINUTE - BEFORE_THE_RIP).await?;
+    Ok(Seen {
+        accepted_ms,
+        stems_ms,
+        uploads,
+        minute: listener.account,
+        residue_bytes: after.saturating_sub(before),
+    })
+}
+
+/// One track of two minutes: the time to its answer, and from there to its stems.
+async fn upload(listener: &mut Listener, address: &str, number: u32) -> anyhow::Result<(Duration, Duration)> {
+    let track = tone(120, 55.0 * f64::from(number + 2));
+    let name = format!("track {number}");
+    let accepted = listener
+        .meanwhile(client::upload(address, &name, track.samples()))
+        .await
+        .with_context(|| format!("the upload of {name}"))?;
+    let answered = std::time::Instant::now();
+    listener
+        .until_stems()
+        .await
+        .with_context(|| format!("the stems of {name}"))?;
+    Ok((accepted, answered.elapsed()))
+}
+
+/// What is in use: weights and workspaces. What the pool keeps for the next allocation is free for it.
+fn held(gpu: &Gpu) -> anyhow::Result<u64> {
+    let driver = gpu.driver();
+    let (memory, pool) = (driver.memory()?, driver.pool()?);
+    Ok(memory.total - memory.free - (pool.reserved - pool.used))
+}
