@@ -9,7 +9,7 @@ use anyhow::Context;
 use candle_core::DType;
 use greenroom_acestep::{Acestep, AcestepOptions, Lanes};
 use greenroom_audio::{Pcm, SAMPLE_RATE};
-use greenroom_director::{Group, Plan, Times};
+use greenroom_director::{Group, Plan, Span, Times};
 use greenroom_generator::{Generator, PlayerSettings};
 use greenroom_library::{Library, Limits, RealDisk, Recovery, Uploads};
 use greenroom_separator::{Melband, MelbandOptions, Separator, Spleeter, SpleeterOptions};
@@ -111,6 +111,20 @@ pub fn acestep_options(device: &Device) -> AcestepOptions {
     }
 }
 
+/// Beside a GPU, weights come back within a tenth of a second and a batch of a rip takes a few hundredths: turns can be short, and ticks
+/// stay away for a third of a second instead of most of one.
+fn times(device: &Device) -> Times {
+    const GPU_TURN: Span = Span::milliseconds(200);
+    if !device.is_gpu() {
+        return Times::default();
+    }
+    Times {
+        rip_turn: GPU_TURN,
+        live_turn: GPU_TURN,
+        ..Times::default()
+    }
+}
+
 impl Engines {
     /// Opens what the configuration names. A separator without weights is no error: everything but stems works without.
     ///
@@ -168,7 +182,7 @@ impl Engines {
             policy: config.policy,
             uploads: config.uploads,
             limits: config.limits,
-            times: Times::default(),
+            times: times(&self.device),
         }
     }
 }

@@ -17,6 +17,8 @@ use super::client::{Socket, connect};
 const RATE: f64 = 48_000.0;
 /// 125 positions a second, as a browser sends them.
 const BEAT: Duration = Duration::from_millis(8);
+/// A knob is turned this often: without an input for 20 s a session that only listens is generated no further.
+const TURN: Duration = Duration::from_secs(1);
 /// Frames of one block of the account: 10 ms.
 const BLOCK: usize = 480;
 /// What is played is fresh if a slice that covers it came within this time before.
@@ -32,6 +34,8 @@ pub(super) struct Listener {
     made: Vec<Option<Instant>>,
     played: usize,
     next_beat: Instant,
+    next_turn: Instant,
+    turns: u32,
     last_slice: Option<Instant>,
     stems: u32,
     pub(super) account: Account,
@@ -70,6 +74,8 @@ impl Listener {
             made: vec![None; frames / BLOCK],
             played: 0,
             next_beat: now,
+            next_turn: now,
+            turns: 0,
             last_slice: None,
             stems: 0,
             account: Account::default(),
@@ -127,7 +133,12 @@ impl Listener {
         self.keep_account(now);
         if now >= self.next_beat {
             self.next_beat = now.max(self.next_beat + BEAT);
-            let params = json!({ "type": "params", "raw": {}, "playback_pos": self.position(now) / RATE });
+            let mut raw = json!({});
+            if now >= self.next_turn {
+                (self.next_turn, self.turns) = (now + TURN, self.turns + 1);
+                raw = json!({ "denoise": 0.6 + 0.1 * f64::from(self.turns % 4) });
+            }
+            let params = json!({ "type": "params", "raw": raw, "playback_pos": self.position(now) / RATE });
             self.socket.send(Message::text(params.to_string())).await?;
         }
         let until = tokio::time::Instant::from_std(self.next_beat);
