@@ -23,7 +23,7 @@ use crate::{
     device::Device,
     house::{self, Engines, OpenSeparator, melband_options},
     net::{self, NetConfig},
-    pod::{Pod, ThreadSettings},
+    pod::{Pod, PodHandle, ThreadSettings},
 };
 
 const MEBIBYTE: u64 = 1 << 20;
@@ -109,7 +109,7 @@ fn engines(device: Device) -> anyhow::Result<Engines> {
 
 /// Milliseconds to `upload_ok` and to the stems, of each upload.
 async fn uploads(config: &Config, engines: Engines) -> anyhow::Result<Vec<(f64, f64)>> {
-    serving(config, engines, async |address: &str| {
+    serving(config, engines, async |address: &str, _| {
         let mut session = Session::open(address, tone(60, 220.0).samples()).await?;
         let mut uploads = Vec::new();
         for upload in 0..UPLOADS {
@@ -129,7 +129,7 @@ async fn uploads(config: &Config, engines: Engines) -> anyhow::Result<Vec<(f64, 
 pub(super) async fn serving<T>(
     config: &Config,
     engines: Engines,
-    clients: impl AsyncFnOnce(&str) -> anyhow::Result<T>,
+    clients: impl AsyncFnOnce(&str, PodHandle) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
     let (pod, _) = house::assemble(config, engines)?;
     let pod = Pod::start(pod)?;
@@ -143,7 +143,7 @@ pub(super) async fn serving<T>(
             ..NetConfig::default()
         },
     ));
-    let done = clients(&address).await?;
+    let done = clients(&address, pod.handle()).await?;
     pod.handle().tell(greenroom_director::Event::ShutdownAsked).await?;
     let code = pod.exited().await;
     server.abort();

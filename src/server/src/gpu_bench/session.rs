@@ -17,7 +17,7 @@ use crate::{
     config::{Config, GeneratorChoice},
     device::Device,
     house::{Engines, OpenSeparator, acestep_options, melband_options},
-    pod::ThreadSettings,
+    pod::{PodHandle, ThreadSettings},
 };
 
 /// Uploads before anything counts: kernels are loaded, and what is kept for good is allocated.
@@ -41,8 +41,8 @@ pub(super) fn measure(config: &Config, figures: &mut Figures, say: &dyn Fn(&str)
     let gpu = device.as_gpu().context("this is no GPU")?.clone();
     let engines = engines(device)?;
     let runtime = tokio::runtime::Runtime::new().context("no threads for sockets")?;
-    let seen = runtime.block_on(serving(&config, engines, async |address: &str| {
-        listen(address, &gpu, say).await
+    let seen = runtime.block_on(serving(&config, engines, async |address: &str, pod| {
+        listen(address, &pod, &gpu, say).await
     }))?;
     let mut accepted = seen.accepted_ms.clone();
     accepted.sort_by(f64::total_cmp);
@@ -50,8 +50,9 @@ pub(super) fn measure(config: &Config, figures: &mut Figures, say: &dyn Fn(&str)
     figures.put("upload_ok_ms", p95);
     figures.put("upload_ok_ms_each", json!(seen.accepted_ms));
     figures.put("stems_ms_each", json!(seen.stems_ms));
+    figures.put("tick_gap_during_rip_ms_max", seen.pause_s * 1e3);
     let gap = seen.uploads.gap.max(seen.minute.gap);
-    figures.put("tick_gap_during_rip_ms_max", gap.as_secs_f64() * 1e3);
+    figures.put("slice_gap_during_rip_ms_max", gap.as_secs_f64() * 1e3);
     figures.put("slices_late", seen.minute.late);
     figures.put("slices_late_during_uploads", seen.uploads.late);
     figures.put("slices_in_the_minute", seen.minute.slices);
@@ -67,6 +68,8 @@ struct Seen {
     uploads: Account,
     minute: Account,
     residue_bytes: u64,
+    /// The longest time that ticks were kept away, of all uploads and the opening.
+    pause_s: f64,
 }
 
 fn engines(device: Device) -> anyhow::Result<Engines> {
@@ -84,7 +87,7 @@ fn engines(device: Device) -> anyhow::Result<Engines> {
     })
 }
 
-async fn listen(address: &str, gpu: &Gpu, say: &dyn Fn(&str)) -> anyhow::Result<Seen> {
+async fn listen(address: &str, pod: &PodHandle, gpu: &Gpu, say: &dyn Fn(&str)) -> anyhow::Result<Seen> {
     let mut listener = Listener::open(address, tone(60, 220.0).samples()).await?;
     let (mut accepted_ms, mut stems_ms) = (Vec::new(), Vec::new());
     for number in 0..WARM_UPS {
@@ -113,6 +116,12 @@ async fn listen(address: &str, gpu: &Gpu, say: &dyn Fn(&str)) -> anyhow::Result<
         uploads,
         minute: listener.account,
         residue_bytes: after.saturating_sub(before),
+        pause_s: pod
+            .metrics()
+            .iter()
+            .find(|metric| metric.name == "tick_pause_longest_seconds")
+            .context("the pod does not say how long ticks were kept away")?
+            .value,
     })
 }
 

@@ -100,6 +100,8 @@ pub(super) struct Live {
     line: LiveLine,
     session: Option<LiveSession>,
     started: Instant,
+    /// Since when the session has been kept from playing.
+    kept_away: Option<Duration>,
 }
 
 impl Live {
@@ -110,6 +112,7 @@ impl Live {
             line,
             session: None,
             started: Instant::now(),
+            kept_away: None,
         }
     }
 
@@ -203,9 +206,13 @@ impl Live {
     fn step(&mut self) -> Duration {
         let now = self.now();
         let Some(session) = self.session.as_mut().filter(|session| !session.is_broken()) else {
+            self.kept_away = None;
             return PATIENCE;
         };
         let Some(pass) = self.line.gate.enter() else {
+            if !session.is_asleep() {
+                self.kept_away.get_or_insert(now);
+            }
             return PATIENCE;
         };
         let patience = match session.next(now) {
@@ -221,10 +228,17 @@ impl Live {
             }
             action => {
                 let shared = &self.shared;
+                let ticks = action == Action::Tick;
                 let played = guarded(|| {
                     let _room = shared.room_for(Work::Play)?;
                     Ok(session.play(action, pass.give_up())?)
                 });
+                if ticks
+                    && played.is_ok()
+                    && let Some(since) = self.kept_away.take()
+                {
+                    shared.telemetry.ticks_returned(self.started.elapsed().saturating_sub(since));
+                }
                 if is_device_lost(&played) {
                     self.shared.events.tell_blocking(Event::DeviceLost);
                 }

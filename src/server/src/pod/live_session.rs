@@ -191,6 +191,11 @@ impl LiveSession {
         !std::mem::replace(&mut self.asleep, true)
     }
 
+    /// Whether it has nothing to do until the next input.
+    pub(super) fn is_asleep(&self) -> bool {
+        self.asleep
+    }
+
     /// Whether an input just gave it something to do again.
     pub(super) fn wakes_up(&mut self, now: Duration) -> bool {
         let wakes = self.asleep && !self.player.is_idle(now) && !self.is_broken();

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use greenroom_director::{Counters, Group, Outcome, Phase, Plan, Task};
@@ -109,6 +110,9 @@ struct State {
     ended: BTreeMap<(&'static str, &'static str), u64>,
     sources: BTreeMap<SourceFrom, u64>,
     live: bool,
+    /// Times that ticks were kept away, by a rip or by moves of weights, and the longest of them.
+    pauses: u64,
+    longest_pause: Duration,
 }
 
 impl Telemetry {
@@ -124,6 +128,8 @@ impl Telemetry {
             ended: BTreeMap::new(),
             sources: BTreeMap::new(),
             live: false,
+            pauses: 0,
+            longest_pause: Duration::ZERO,
         };
         Self {
             state: Mutex::new(state),
@@ -140,6 +146,13 @@ impl Telemetry {
 
     pub(super) fn is_live(&self) -> bool {
         self.lock().live
+    }
+
+    /// Ticks go on, so long after the live thread was first not let in.
+    pub(super) fn ticks_returned(&self, after: Duration) {
+        let mut state = self.lock();
+        state.pauses += 1;
+        state.longest_pause = state.longest_pause.max(after);
     }
 
     /// Whether weights of the generator are on their way to the device.
@@ -211,6 +224,16 @@ impl Telemetry {
                 "session_live",
                 "Whether a session has the seat.",
                 f64::from(u8::from(state.live)),
+            ),
+            Metric::counter(
+                "tick_pauses_total",
+                "Times that ticks were kept away, by a rip or by moves of weights.",
+                state.pauses,
+            ),
+            Metric::gauge(
+                "tick_pause_longest_seconds",
+                "The longest time that ticks were kept away.",
+                state.longest_pause.as_secs_f64(),
             ),
         ];
         for (task, count) in &state.started {
