@@ -88,7 +88,11 @@ async fn a_session_plays_on_while_its_weights_make_room_for_a_rip() {
     assert!(program.metric(&["tick_pauses_total"]).unwrap() >= 1.0);
 
     // All of it was encoded once; what swaps play is read back.
-    let encoded = |from: &str| program.metric(&["sources_total", &format!(r#"from="{from}""#)]).unwrap();
+    let encoded = |from: &str| {
+        program
+            .metric(&["sources_total", &format!(r#"from="{from}""#)])
+            .unwrap()
+    };
     let before = encoded("audio");
     for mode in ["full", "vocals", "instruments"] {
         swap(&mut session, mode).await;

@@ -1,18 +1,21 @@
 //! Parts of the generator by themselves, for measurements. The groups that a part works with have to be resident.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use candle_core::{Device, Tensor};
 use greenroom_audio::Pcm;
 use greenroom_diffusion::Sides;
 use greenroom_dit::Runner;
-use greenroom_generator::{GenerateError, LiveStream, PreparedSource, StreamSettings};
+use greenroom_generator::{Conditioning, GenerateError, LiveStream, PreparedSource, StreamSettings};
 use greenroom_weights::uniform;
 
 use crate::{
     checkpoint::{FRAME_SAMPLES, LATENT_CHANNELS},
     generator::Acestep,
-    prompt::Prompted,
+    prompt::{Prompted, prompted},
     source::{Encoded, compute},
     stream::AcestepStream,
 };
@@ -56,48 +59,57 @@ impl Acestep {
         }
     }
 
-    /// A stream on random latents and encoder states: of so many latent frames, and so many states; with its forwards recorded, or each
-    /// given to the device operation by operation.
+    /// A source of random latents, of so many frames.
     ///
     /// # Errors
     /// `Compute`.
-    pub fn open_random(
-        &self,
-        frames: usize,
-        states: usize,
-        settings: &StreamSettings,
-        recorded: bool,
-    ) -> Result<Box<dyn LiveStream>, GenerateError> {
-        let open = || -> Result<_, GenerateError> {
-            let host = |name, rows| random(name, rows, LATENT_CHANNELS, &Device::Cpu).map_err(|error| compute(&error));
-            let encoded = Encoded {
-                latents: host("latents", frames)?,
-                hints: host("hints", frames)?,
-            };
-            let audio = Pcm::new(48_000, 2, uniform("sound", 1, 2 * frames * FRAME_SAMPLES));
-            let source: PreparedSource = encoded.prepared(std::sync::Arc::new(audio), "random")?;
-            let width = self.configs().dit.hidden_size;
-            let states = |name| random(name, states, width, self.live_device()).map_err(|error| compute(&error));
-            let prompted = Prompted(greenroom_diffusion::Conditioning {
-                a: Sides {
-                    silence: states("silence")?,
-                    full: states("full")?,
-                },
-                b: None,
-                negative: states("negative")?,
-            });
-            let silence = self.silence();
-            AcestepStream::new(
-                self.shared_groups(),
-                silence,
-                self.live_device().clone(),
-                if recorded { self.runner() } else { Runner::default() },
-                source,
-                &prompted,
-                settings,
-            )
+    pub fn random_source(&self, frames: usize) -> Result<PreparedSource, GenerateError> {
+        let host = |name| random(name, frames, LATENT_CHANNELS, &Device::Cpu).map_err(|error| compute(&error));
+        let encoded = Encoded {
+            latents: host("latents")?,
+            hints: host("hints")?,
         };
-        Ok(Box::new(open()?))
+        let audio = Pcm::new(48_000, 2, uniform("sound", 1, 2 * frames * FRAME_SAMPLES));
+        encoded.prepared(Arc::new(audio), "random")
+    }
+
+    /// Random encoder states, so many of each prompt.
+    ///
+    /// # Errors
+    /// `Compute`.
+    pub fn random_conditioning(&self, states: usize) -> Result<Conditioning, GenerateError> {
+        let width = self.configs().dit.hidden_size;
+        let states = |name| random(name, states, width, self.live_device()).map_err(|error| compute(&error));
+        Ok(Conditioning(Arc::new(Prompted(greenroom_diffusion::Conditioning {
+            a: Sides {
+                silence: states("silence")?,
+                full: states("full")?,
+            },
+            b: None,
+            negative: states("negative")?,
+        }))))
+    }
+
+    /// A stream as [`open`](greenroom_generator::Generator::open) opens it, but with nothing recorded: each forward is given to the device
+    /// operation by operation.
+    ///
+    /// # Errors
+    /// `Compute`.
+    pub fn open_eager(
+        &self,
+        source: PreparedSource,
+        conditioning: &Conditioning,
+        settings: &StreamSettings,
+    ) -> Result<Box<dyn LiveStream>, GenerateError> {
+        Ok(Box::new(AcestepStream::new(
+            self.shared_groups(),
+            self.silence(),
+            self.live_device().clone(),
+            Runner::default(),
+            source,
+            &*prompted(conditioning)?,
+            settings,
+        )?))
     }
 }
 

@@ -129,12 +129,7 @@ impl Recorder {
 }
 
 impl Recorded {
-    fn new(
-        lane: &dyn DeviceLane,
-        network: &Arc<Dit>,
-        forward: &Forward<'_>,
-        shape: Shape,
-    ) -> Result<Option<Self>> {
+    fn new(lane: &dyn DeviceLane, network: &Arc<Dit>, forward: &Forward<'_>, shape: Shape) -> Result<Option<Self>> {
         // Copies: what was handed in is the caller's.
         let (latents, context) = (forward.latents.copy()?, forward.context.copy()?);
         let times = forward.times.copy()?;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use greenroom_acestep::{Acestep, Part, Size};
-use greenroom_generator::{KnobValue, Knobs, LiveStream, SLICE_FRAMES, StreamSettings};
+use greenroom_generator::{Generator, KnobValue, Knobs, LiveStream, SLICE_FRAMES, StreamSettings};
 use greenroom_stage::Stage;
 use greenroom_sync::CancelFlag;
 use serde_json::json;
@@ -130,7 +130,7 @@ pub(super) fn measure(
 }
 
 /// How a stream's forwards reach the device.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy)]
 enum Forwards {
     Recorded,
     Eager,
@@ -147,7 +147,11 @@ fn playing(acestep: &Acestep, depth: u32, forwards: Forwards) -> anyhow::Result<
         sde: false,
         walk: None,
     };
-    let mut stream = acestep.open_random(FRAMES, STATES, &settings, forwards == Forwards::Recorded)?;
+    let (source, conditioning) = (acestep.random_source(FRAMES)?, acestep.random_conditioning(STATES)?);
+    let mut stream = match forwards {
+        Forwards::Recorded => acestep.open(source, conditioning, &settings)?,
+        Forwards::Eager => acestep.open_eager(source, &conditioning, &settings)?,
+    };
     stream.set_knobs(&Knobs::from([("denoise".into(), KnobValue::Number(1.0))]));
     tick(&mut *stream)?;
     let mut longest = Duration::ZERO;

@@ -237,7 +237,9 @@ impl Live {
                     && played.is_ok()
                     && let Some(since) = self.kept_away.take()
                 {
-                    shared.telemetry.ticks_returned(self.started.elapsed().saturating_sub(since));
+                    shared
+                        .telemetry
+                        .ticks_returned(self.started.elapsed().saturating_sub(since));
                 }
                 if is_device_lost(&played) {
                     self.shared.events.tell_blocking(Event::DeviceLost);
