@@ -6,6 +6,7 @@ mod doctor;
 mod engines;
 mod gpu;
 mod models;
+mod read_bench;
 mod separate;
 mod serve;
 
@@ -67,7 +68,7 @@ A flag goes over a variable, a variable over the file.")]
     Checkpoint(checkpoint::Arguments),
     /// Hold the GPU's stage and kernels against what every stage and every operation must do
     Conformance,
-    /// Measure what only a GPU machine can tell
+    /// Measure what a machine can do: its GPU, and the disk that engines are on
     Bench(gpu::BenchArguments),
 }
 
