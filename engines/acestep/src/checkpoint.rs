@@ -26,6 +26,9 @@ pub(crate) const FRAME_SAMPLES: usize = 1920;
 pub(crate) const ACESTEP: &str = "acestep-v15-turbo";
 pub(crate) const VAE: &str = "vae";
 pub(crate) const TEXT_ENCODER: &str = "Qwen3-Embedding-0.6B";
+/// Their weights.
+pub(crate) const WEIGHTS: &str = "model.safetensors";
+pub(crate) const VAE_WEIGHTS: &str = "diffusion_pytorch_model.safetensors";
 /// Where they lie, in a folder of models that has others too.
 pub(crate) const CHECKPOINTS: &str = "checkpoints";
 
@@ -141,9 +144,9 @@ impl Checkpoint {
             .map_err(|reason| AcestepError::Config { path: main, reason })?;
         let tokenizer = present(text_encoder.join("tokenizer.json"))?;
         let files = [
-            (acestep.join("model.safetensors"), configs.acestep_keys()),
-            (text_encoder.join("model.safetensors"), configs.text_encoder_keys()),
-            (vae.join("diffusion_pytorch_model.safetensors"), configs.vae_keys()),
+            (acestep.join(WEIGHTS), configs.acestep_keys()),
+            (text_encoder.join(WEIGHTS), configs.text_encoder_keys()),
+            (vae.join(VAE_WEIGHTS), configs.vae_keys()),
         ];
         let mut digest = Sha256::new();
         let mut opened = Vec::new();
@@ -165,6 +168,27 @@ impl Checkpoint {
             tokenizer,
             stamp: hexadecimal(&digest.finalize()),
         })
+    }
+}
+
+/// Where the weights of a folder of models are, of the networks that can be compiled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WeightFiles {
+    /// Of the diffusion transformer, and of the condition encoder in the same file.
+    pub transformer: PathBuf,
+    /// Of the autoencoder.
+    pub autoencoder: PathBuf,
+}
+
+impl WeightFiles {
+    /// In this folder of models; whether they are there is not looked at.
+    #[must_use]
+    pub fn of(folder: &Path) -> Self {
+        let folder = models_folder(folder);
+        Self {
+            transformer: folder.join(ACESTEP).join(WEIGHTS),
+            autoencoder: folder.join(VAE).join(VAE_WEIGHTS),
+        }
     }
 }
 

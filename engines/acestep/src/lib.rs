@@ -17,7 +17,7 @@ mod source;
 mod stream;
 mod worn;
 
-pub use checkpoint::Configs;
+pub use checkpoint::{Configs, WeightFiles};
 pub use error::AcestepError;
 pub use generator::{Acestep, AcestepOptions};
 pub use group::Lanes;

@@ -8,7 +8,7 @@ use greenroom_weights::{RandomTensors, uniform, write_random_checkpoint};
 use serde_json::{Value, json};
 
 use crate::{
-    checkpoint::{ACESTEP, CHECKPOINTS, Configs, LATENT_CHANNELS, TEXT_ENCODER, VAE},
+    checkpoint::{ACESTEP, CHECKPOINTS, Configs, LATENT_CHANNELS, TEXT_ENCODER, VAE, VAE_WEIGHTS, WEIGHTS},
     error::{AcestepError, io_error},
     silence,
 };
@@ -174,19 +174,9 @@ pub fn write_random(folder: &Path, size: Size, seed: u64, mut say: impl FnMut(&P
     let configs = size.configs()?;
     let checkpoints = folder.join(CHECKPOINTS);
     for (model, config, weights, keys) in [
-        (ACESTEP, size.acestep(), "model.safetensors", configs.acestep_keys()),
-        (
-            TEXT_ENCODER,
-            size.text_encoder(),
-            "model.safetensors",
-            configs.text_encoder_keys(),
-        ),
-        (
-            VAE,
-            size.vae(),
-            "diffusion_pytorch_model.safetensors",
-            configs.vae_keys(),
-        ),
+        (ACESTEP, size.acestep(), WEIGHTS, configs.acestep_keys()),
+        (TEXT_ENCODER, size.text_encoder(), WEIGHTS, configs.text_encoder_keys()),
+        (VAE, size.vae(), VAE_WEIGHTS, configs.vae_keys()),
     ] {
         let model = checkpoints.join(model);
         fs::create_dir_all(&model).map_err(|error| io_error(&model, error))?;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 #[cfg(feature = "cuda")]
 use std::sync::OnceLock;
 
+use greenroom_compiled::ComputeCapability;
 use greenroom_stage::{CpuStage, Stage};
 use greenroom_weights::DeviceLane;
 
@@ -93,6 +94,22 @@ impl Device {
                     info.total_bytes / 1_000_000,
                     info.driver_version.as_deref().unwrap_or("of unknown version")
                 )
+            }
+        }
+    }
+
+    /// Its compute capability, if it is a GPU.
+    #[must_use]
+    pub fn compute_capability(&self) -> Option<ComputeCapability> {
+        match &self.kind {
+            Kind::Cpu => None,
+            #[cfg(feature = "cuda")]
+            Kind::Gpu { gpu, .. } => {
+                let (major, minor) = gpu.info().compute_capability;
+                Some(ComputeCapability {
+                    major: u32::try_from(major).ok()?,
+                    minor: u32::try_from(minor).ok()?,
+                })
             }
         }
     }

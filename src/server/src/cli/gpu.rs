@@ -13,6 +13,8 @@ pub(super) struct BenchArguments {
 enum Bench {
     /// What the transformers' kernels take, each by itself, at the shapes of ACE-Step's networks in bf16
     Kernels,
+    /// What the file of a compiled engine takes to read, and what reading it ahead saves; needs no GPU
+    Engines(super::read_bench::Arguments),
     /// What ACE-Step takes: ticks, windows, encodings, and how its weights move (random weights of the public size)
     Generator {
         /// Print only the line of JSON
@@ -116,6 +118,7 @@ fn say(json: bool) -> impl Fn(&str) {
 #[cfg(feature = "cuda")]
 pub(super) fn bench(arguments: &BenchArguments) -> anyhow::Result<u8> {
     let (figures, json) = match arguments.what {
+        Bench::Engines(ref arguments) => return super::read_bench::run(arguments),
         Bench::Kernels => return bench_kernels(),
         Bench::Generator { json, runs } => {
             let options = crate::gpu_bench::GeneratorOptions { runs };
@@ -159,6 +162,11 @@ fn bench_kernels() -> anyhow::Result<u8> {
 }
 
 #[cfg(not(feature = "cuda"))]
-pub(super) fn bench(_arguments: &BenchArguments) -> anyhow::Result<u8> {
-    anyhow::bail!("this program was built without CUDA: `cargo xtask dist-gpu` builds one with it")
+pub(super) fn bench(arguments: &BenchArguments) -> anyhow::Result<u8> {
+    match &arguments.what {
+        Bench::Engines(arguments) => super::read_bench::run(arguments),
+        Bench::Kernels | Bench::Generator { .. } | Bench::Gpu { .. } => {
+            anyhow::bail!("this program was built without CUDA: `cargo xtask dist-gpu` builds one with it")
+        }
+    }
 }

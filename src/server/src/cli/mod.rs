@@ -3,8 +3,10 @@
 mod analyze;
 mod checkpoint;
 mod doctor;
+mod engines;
 mod gpu;
 mod models;
+mod read_bench;
 mod separate;
 mod serve;
 
@@ -60,11 +62,13 @@ A flag goes over a variable, a variable over the file.")]
     },
     /// List, fetch or verify model weights
     Models(models::Arguments),
+    /// Say which compiled engines there are, and which of them would serve
+    Engines(engines::Arguments),
     /// Write checkpoints of random weights in the public layout
     Checkpoint(checkpoint::Arguments),
     /// Hold the GPU's stage and kernels against what every stage and every operation must do
     Conformance,
-    /// Measure what only a GPU machine can tell
+    /// Measure what a machine can do: its GPU, and the disk that engines are on
     Bench(gpu::BenchArguments),
 }
 
@@ -79,6 +83,7 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Analyze(arguments) => analyze::run(&arguments),
         Command::Doctor { config, settings } => doctor::run(&resolve(config, *settings)?),
         Command::Models(arguments) => models::run(&arguments),
+        Command::Engines(arguments) => engines::run(&arguments),
         Command::Checkpoint(arguments) => checkpoint::run(&arguments),
         Command::Conformance => gpu::conformance(),
         Command::Bench(arguments) => gpu::bench(&arguments),

@@ -1,0 +1,122 @@
+//! The profiles that engines are built with.
+
+use std::fmt;
+
+use crate::{
+    component::Component,
+    profile::{Profile, Range},
+};
+
+/// Latent frames a second.
+const FRAME_RATE: u64 = 25;
+/// Samples a second.
+const SAMPLE_RATE: u64 = 48_000;
+/// The length that every engine is tuned for, whatever the longest that it takes.
+const TUNED_SECONDS: u64 = 60;
+
+/// How much music an engine is built for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Length {
+    /// A minute.
+    S60,
+    /// Two.
+    S120,
+    /// Four: the longest source.
+    S240,
+}
+
+impl Length {
+    /// All, the shortest first.
+    pub const ALL: [Self; 3] = [Self::S60, Self::S120, Self::S240];
+
+    /// In seconds.
+    #[must_use]
+    pub const fn seconds(self) -> u64 {
+        match self {
+            Self::S60 => 60,
+            Self::S120 => 120,
+            Self::S240 => 240,
+        }
+    }
+}
+
+impl fmt::Display for Length {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}", self.seconds())
+    }
+}
+
+/// The profile of a component's engine for so much music, as the reference builds them:
+/// batch 1 to 8, frames from 126, tokens 32 to 512; sound and latents from 5 s.
+#[must_use]
+pub fn standard_profile(component: Component, length: Length) -> Profile {
+    let frames = FRAME_RATE * length.seconds();
+    let tuned = FRAME_RATE * TUNED_SECONDS;
+    let range = |name: &str, [min, opt, max]: [&[u64]; 3]| Range {
+        name: name.to_owned(),
+        min: min.to_vec(),
+        opt: opt.to_vec(),
+        max: max.to_vec(),
+    };
+    let ranges = match component {
+        Component::Decoder => vec![
+            range("hidden_states", [&[1, 126, 64], &[1, tuned, 64], &[8, frames, 64]]),
+            range("timestep", [&[1], &[1], &[8]]),
+            range(
+                "encoder_hidden_states",
+                [&[1, 32, 2048], &[1, 200, 2048], &[8, 512, 2048]],
+            ),
+            range("context_latents", [&[1, 126, 128], &[1, tuned, 128], &[8, frames, 128]]),
+        ],
+        Component::VaeEncode => {
+            let samples = |seconds| [1, 2, SAMPLE_RATE * seconds];
+            let bounds = [samples(5), samples(TUNED_SECONDS), samples(length.seconds())];
+            vec![range("audio", [&bounds[0], &bounds[1], &bounds[2]])]
+        }
+        Component::VaeDecode => vec![range("latents", [&[1, 64, 125], &[1, 64, tuned], &[1, 64, frames]])],
+    };
+    Profile::new(ranges).unwrap_or_else(|error| unreachable!("the table holds profiles: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Shapes;
+
+    #[test]
+    fn every_component_has_a_profile_of_every_length_with_its_inputs() {
+        for component in Component::ALL {
+            let mut reach = 0;
+            for length in Length::ALL {
+                let profile = standard_profile(component, length);
+                let names: Vec<_> = profile
+                    .ranges()
+                    .iter()
+                    .map(|range| (&*range.name, range.min.len()))
+                    .collect();
+                assert_eq!(names, component.inputs());
+                assert!(profile.reach() > reach, "a longer one reaches farther");
+                reach = profile.reach();
+            }
+        }
+    }
+
+    #[test]
+    fn profiles_end_where_their_length_ends() {
+        let covers = |component, length, shapes: Shapes| standard_profile(component, length).covers(&shapes);
+        assert!(covers(Component::VaeEncode, Length::S60, Shapes::vae_encode(2_880_000)));
+        assert!(!covers(
+            Component::VaeEncode,
+            Length::S60,
+            Shapes::vae_encode(2_880_001)
+        ));
+        assert!(covers(Component::VaeEncode, Length::S240, Shapes::vae_encode(240_000)));
+        assert!(!covers(Component::VaeEncode, Length::S240, Shapes::vae_encode(239_999)));
+        assert!(covers(Component::VaeDecode, Length::S120, Shapes::vae_decode(3000)));
+        assert!(!covers(Component::VaeDecode, Length::S120, Shapes::vae_decode(3001)));
+        assert!(covers(Component::Decoder, Length::S120, Shapes::decoder(8, 3000, 512)));
+        assert!(!covers(Component::Decoder, Length::S120, Shapes::decoder(9, 3000, 512)));
+        assert!(!covers(Component::Decoder, Length::S120, Shapes::decoder(8, 3000, 513)));
+        assert!(!covers(Component::Decoder, Length::S60, Shapes::decoder(1, 1501, 200)));
+    }
+}
