@@ -19,7 +19,7 @@ mod workspace;
 pub use adapted::{Adaptation, AdaptedWeights, LoraSet};
 pub use config::DitConfig;
 pub use layout::keys;
-pub use lora::{Lora, LoraError, LoraProblem};
+pub use lora::{Lora, LoraError, LoraProblem, write_random_lora};
 pub use network::{Dit, DitError, Memory};
 pub use pack::{LAYOUT_VERSION, pack};
 pub use runner::{Runner, Running};
