@@ -52,7 +52,7 @@ pub enum AcestepError {
     Tokenizer(String),
     /// A LoRA could not be written.
     #[error(transparent)]
-    Lora(LoraError),
+    Lora(Box<LoraError>),
     /// The weights could not be packed.
     #[error("the weights of {group} could not be packed: {source}")]
     Image {

@@ -219,5 +219,6 @@ pub fn write_random_lora(path: &Path, size: Size, seed: u64) -> Result<(), Acest
         ("trigger_words".to_owned(), format!("[\"random {seed}\"]")),
     ]);
     let config = size.configs()?.dit;
-    greenroom_dit::write_random_lora(path, &config, LORA_RANK, seed, metadata).map_err(AcestepError::Lora)
+    greenroom_dit::write_random_lora(path, &config, LORA_RANK, seed, metadata)
+        .map_err(|error| AcestepError::Lora(Box::new(error)))
 }
