@@ -12,7 +12,7 @@ mod throttle;
 pub use client::{Client, Incoming, Refused, post_track, upload};
 pub use files::{FORMATS, encoded, wav, with_flips};
 pub use music::song;
-pub use program::{Program, binary, tiny_checkpoint, weights_are_there};
+pub use program::{Program, binary, tiny_checkpoint, tiny_lora, weights_are_there};
 pub use throttle::Throttle;
 
 /// Options for each generator that moves through the pod: the embedded one, and one whose weights make room for the separator.

@@ -288,6 +288,31 @@ pub fn tiny_checkpoint() -> anyhow::Result<TempDir> {
     Ok(folder)
 }
 
+/// A LoRA of random matrices for that checkpoint, as the program writes it; its name is its id.
+///
+/// # Errors
+/// If the program is not built, or cannot write it.
+pub fn tiny_lora(path: &Path, seed: u64) -> anyhow::Result<()> {
+    let written = Command::new(binary()?)
+        .args([
+            "checkpoint",
+            "random-lora",
+            "--size",
+            "tiny",
+            "--seed",
+            &seed.to_string(),
+            "--out",
+        ])
+        .arg(path)
+        .output()?;
+    anyhow::ensure!(
+        written.status.success(),
+        "no LoRA: {}",
+        String::from_utf8_lossy(&written.stderr)
+    );
+    Ok(())
+}
+
 /// Whether the separator's weights are where the program looks for them.
 #[must_use]
 pub fn weights_are_there() -> bool {

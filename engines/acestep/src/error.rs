@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use greenroom_dit::LoraError;
 use greenroom_weights::{CheckpointError, ImageError};
 
 /// Why a checkpoint folder is not used, or could not be written.
@@ -49,6 +50,9 @@ pub enum AcestepError {
     /// The tokenizer cannot be used.
     #[error("the tokenizer cannot be used: {0}")]
     Tokenizer(String),
+    /// A LoRA could not be written.
+    #[error(transparent)]
+    Lora(Box<LoraError>),
     /// The weights could not be packed.
     #[error("the weights of {group} could not be packed: {source}")]
     Image {

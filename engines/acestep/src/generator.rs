@@ -7,8 +7,8 @@ use greenroom_audio::{Pcm, SAMPLE_RATE};
 use greenroom_conditioning::TextTokenizer;
 use greenroom_dit::Runner;
 use greenroom_generator::{
-    Conditioning, Description, GenerateError, Generator, LiveStream, PreparedSource, Prompt, SLICE_FRAMES,
-    StreamSettings, Work,
+    Conditioning, Description, GenerateError, Generator, LiveStream, LoadedLora, LoraCatalogue, PreparedSource, Prompt,
+    SLICE_FRAMES, StreamSettings, Work,
 };
 use greenroom_stage::Tenant;
 use greenroom_sync::CancelFlag;
@@ -19,6 +19,7 @@ use crate::{
     error::{AcestepError, io_error},
     group::{Lanes, device},
     groups::{Groups, Images},
+    loras,
     prompt::{Encoders, SILENCE_TIMBRE_FRAMES, Timbres, prompted},
     random::Size,
     source::{Encoded, compute, encoded},
@@ -37,6 +38,7 @@ pub struct Acestep {
     description: Description,
     configs: Configs,
     groups: Arc<Groups>,
+    loras: LoraCatalogue,
     tokenizer: TextTokenizer,
     /// The latent of silence, [frames, 64] f32 on the CPU.
     silence: Tensor,
@@ -137,6 +139,7 @@ impl Acestep {
             },
             configs,
             groups: Arc::new(groups),
+            loras: LoraCatalogue::default(),
             tokenizer,
             silence,
             stamp,
@@ -144,6 +147,16 @@ impl Acestep {
             live_lane: options.lanes.as_ref().map(|lanes| Arc::clone(&lanes.live)),
             on_device: options.lanes.is_some(),
         })
+    }
+
+    /// Finds the LoRAs of a folder: files that end in `.safetensors`, and folders as PEFT writes them. Each is read once, so that what is
+    /// wrong with it is known now.
+    ///
+    /// # Errors
+    /// `Io` if the folder cannot be read. A LoRA that cannot be used is no error: the catalogue says why.
+    pub fn with_loras(mut self, folder: &Path) -> Result<Self, AcestepError> {
+        self.loras = loras::find(folder, &self.configs.dit).map_err(|error| io_error(folder, error))?;
+        Ok(self)
     }
 
     /// The groups as the stage wants them.
@@ -287,6 +300,14 @@ impl Generator for Acestep {
             settings,
         )?;
         Ok(Box::new(stream))
+    }
+
+    fn loras(&self) -> &LoraCatalogue {
+        &self.loras
+    }
+
+    fn load_lora(&self, id: &str) -> Result<LoadedLora, GenerateError> {
+        loras::load(&self.loras, id, &self.configs.dit)
     }
 }
 

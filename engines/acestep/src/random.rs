@@ -1,6 +1,6 @@
 //! Checkpoints of weights that mean nothing, in the public layout: to run the whole pod without the real ones, and to time it.
 
-use std::{fs, path::Path};
+use std::{collections::HashMap, fs, path::Path};
 
 use clap::ValueEnum;
 use greenroom_conditioning::write_tiny_tokenizer;
@@ -193,4 +193,22 @@ pub fn write_random(folder: &Path, size: Size, seed: u64, mut say: impl FnMut(&P
     say(&path);
     write_tiny_tokenizer(&path, configs.text_encoder.vocab_size)
         .map_err(|error| AcestepError::Tokenizer(error.to_string()))
+}
+
+/// Rank of a random LoRA.
+const LORA_RANK: usize = 8;
+
+/// Writes a LoRA of random matrices for networks of that size, which are clearly heard at strength 1; at most 100 MB.
+///
+/// # Errors
+/// `Lora`, such as for a full disk.
+pub fn write_random_lora(path: &Path, size: Size, seed: u64) -> Result<(), AcestepError> {
+    let metadata = HashMap::from([
+        ("name".to_owned(), format!("Random weights, seed {seed}")),
+        ("recommended_strength".to_owned(), "0.8".to_owned()),
+        ("trigger_words".to_owned(), format!("[\"random {seed}\"]")),
+    ]);
+    let config = size.configs()?.dit;
+    greenroom_dit::write_random_lora(path, &config, LORA_RANK, seed, metadata)
+        .map_err(|error| AcestepError::Lora(Box::new(error)))
 }

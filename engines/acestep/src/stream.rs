@@ -6,13 +6,16 @@ use candle_core::{Device, Tensor};
 use greenroom_audio::Pcm;
 use greenroom_diffusion::{SourceLatents, Stream};
 use greenroom_dit::{LoraSet, Memory, Runner};
-use greenroom_generator::{Conditioning, GenerateError, Knobs, LiveStream, PreparedSource, StreamSettings, Tick, Walk};
+use greenroom_generator::{
+    Conditioning, GenerateError, Knobs, LiveStream, LoadedLora, PreparedSource, StreamSettings, Tick, Walk,
+};
 use greenroom_sync::CancelFlag;
 
 use crate::{
     checkpoint::FRAME_SAMPLES,
     generator::DEPTH_MAX,
     groups::Groups,
+    loras::lora_set,
     prompt::{Prompted, prompted},
     source::{compute, encoded},
 };
@@ -126,6 +129,12 @@ impl LiveStream for AcestepStream {
 
     fn set_depth(&mut self, depth: u32) -> u32 {
         self.stream.set_depth(depth)
+    }
+
+    fn set_loras(&mut self, loras: &[(LoadedLora, f64)]) -> Result<(), GenerateError> {
+        // The next tick puts them into the weights, under its lease.
+        self.loras = lora_set(loras)?;
+        Ok(())
     }
 
     fn swap_source(&mut self, source: PreparedSource, conditioning: Conditioning) {

@@ -4,11 +4,13 @@
 #![forbid(unsafe_code)]
 
 mod estimate;
+mod lora;
 mod player;
 mod playhead;
 mod slice;
 mod walk;
 
+pub use lora::{LoadedLora, LoraAbout, LoraCatalogue, LoraInfo};
 pub use player::{Action, Player, PlayerSettings};
 pub use slice::{FADE_FRAMES_MAX, SLICE_FRAMES, Slice, Window};
 pub use walk::Walk;
@@ -66,6 +68,25 @@ pub trait Generator: Send + Sync {
         conditioning: Conditioning,
         settings: &StreamSettings,
     ) -> Result<Box<dyn LiveStream>, GenerateError>;
+
+    /// The LoRAs that were found when it was opened.
+    fn loras(&self) -> &LoraCatalogue {
+        &lora::NO_LORAS
+    }
+
+    /// Reads a LoRA into system RAM, which takes as long as its file: never on the live thread while a slice is due. Touches no group.
+    ///
+    /// # Errors
+    /// `Lora` if there is none of that id, or its file cannot be used.
+    fn load_lora(&self, id: &str) -> Result<LoadedLora, GenerateError> {
+        Err(no_loras(self.description().name, id))
+    }
+}
+
+fn no_loras(generator: &str, id: &str) -> GenerateError {
+    GenerateError::Lora(format!(
+        "{id:?}: the generator {generator} has none; a pod with another generator may"
+    ))
 }
 
 /// One live session's stream: lives on the live thread.
@@ -84,6 +105,18 @@ pub trait LiveStream: Send {
 
     /// Changes the number of slots in flight; returns the depth that now holds, within `1..=depth_max`.
     fn set_depth(&mut self, depth: u32) -> u32;
+
+    /// Puts LoRAs in force in place of those before, each at its strength (0..2), from the next tick on. They stay over a swap of the source
+    /// and over every parking of the weights.
+    ///
+    /// # Errors
+    /// `Lora` if one is not of this generator: none of them is put in force then.
+    fn set_loras(&mut self, loras: &[(LoadedLora, f64)]) -> Result<(), GenerateError> {
+        match loras.first() {
+            None => Ok(()),
+            Some((lora, _)) => Err(no_loras("of this stream", &lora.id)),
+        }
+    }
 
     /// Replaces the source at once: nothing that was in flight for the old one is ever decoded.
     fn swap_source(&mut self, source: PreparedSource, conditioning: Conditioning);
@@ -134,7 +167,7 @@ pub struct Description {
     pub depth_max: u32,
     /// Whether what is kept of a source is worth writing beside it (its sidecar is not empty): then stems are encoded before they are written.
     pub keeps_sources: bool,
-    /// Whether timbre and structure sources, and LoRAs, can be had.
+    /// Whether timbre and structure sources can be had.
     pub takes_references: bool,
 }
 
@@ -216,6 +249,9 @@ pub enum GenerateError {
     /// The source cannot be used.
     #[error("this source cannot be used: {0}")]
     Unsuitable(String),
+    /// A LoRA cannot be used.
+    #[error("this LoRA cannot be used: {0}")]
+    Lora(String),
     /// Device memory ran out.
     #[error("out of memory on the device: {0}")]
     OutOfMemory(String),

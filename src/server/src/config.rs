@@ -130,6 +130,9 @@ pub struct Settings {
     /// Directory of ACE-Step 1.5's checkpoints, for --generator acestep (`greenroom checkpoint random` writes one to try)
     #[arg(long, env = "ACESTEP_MODELS_DIR", value_name = "DIR", help_heading = "Files")]
     pub acestep_models_dir: Option<PathBuf>,
+    /// Directory of LoRAs for --generator acestep: files that end in .safetensors, and folders as PEFT writes them
+    #[arg(long, env = "GREENROOM_LORA_DIR", value_name = "DIR", help_heading = "Files")]
+    pub lora_dir: Option<PathBuf>,
 
     /// What makes the music
     #[arg(
@@ -255,6 +258,8 @@ pub struct Config {
     pub melband_checkpoint: Option<PathBuf>,
     /// ACE-Step checkpoints.
     pub acestep_models_dir: Option<PathBuf>,
+    /// LoRAs.
+    pub lora_dir: Option<PathBuf>,
     /// What makes the music.
     pub generator: GeneratorChoice,
     /// Where weights are and networks run.
@@ -317,6 +322,7 @@ impl Settings {
             web_dir,
             melband_checkpoint,
             acestep_models_dir,
+            lora_dir,
             generator,
             device,
             #[cfg(feature = "simulated-stage")]
@@ -372,6 +378,7 @@ impl Settings {
             web_dir: self.web_dir.unwrap_or_else(|| PathBuf::from("web/dist")),
             melband_checkpoint: self.melband_checkpoint,
             acestep_models_dir: self.acestep_models_dir,
+            lora_dir: self.lora_dir,
             generator: self.generator.unwrap_or(GeneratorChoice::Spectral),
             device: self.device.unwrap_or_default(),
             #[cfg(feature = "simulated-stage")]

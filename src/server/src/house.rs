@@ -96,7 +96,11 @@ fn acestep(config: &Config, device: &Device) -> anyhow::Result<Acestep> {
         "the generator acestep needs its checkpoints: name their folder by --acestep-models-dir or ACESTEP_MODELS_DIR",
     )?;
     let cache = config.models_dir.join(PACKED_WEIGHTS);
-    Acestep::open(folder, &cache, acestep_options(device)).context("ACE-Step cannot be opened")
+    let acestep = Acestep::open(folder, &cache, acestep_options(device)).context("ACE-Step cannot be opened")?;
+    match &config.lora_dir {
+        Some(folder) => acestep.with_loras(folder).context("the folder of LoRAs cannot be read"),
+        None => Ok(acestep),
+    }
 }
 
 /// Brain floating point on a GPU, single precision on the CPU.
@@ -133,6 +137,9 @@ impl Engines {
     pub fn open(config: &Config) -> anyhow::Result<Self> {
         let device = Device::choose(config)?;
         tracing::info!(device = device.describe(), why = device.why, "where networks run");
+        if config.lora_dir.is_some() && config.generator != GeneratorChoice::Acestep {
+            tracing::warn!("--lora-dir is of no use: only the generator acestep has LoRAs");
+        }
         let (generator, mut tenants): (Arc<dyn Generator>, Vec<Arc<dyn Tenant>>) = match config.generator {
             GeneratorChoice::Spectral => (Arc::new(Spectral::new()), Vec::new()),
             GeneratorChoice::Acestep => {

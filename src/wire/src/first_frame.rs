@@ -1,5 +1,7 @@
 //! The first frame of a connection (wire §2): it says what the connection is.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -72,6 +74,8 @@ pub struct SessionConfig {
     pub time_signature: Option<String>,
     /// LoRAs to enable.
     pub enabled_loras: Vec<String>,
+    /// How strong each of them is to be, 0..2; the others are as strong as they are meant to be.
+    pub lora_strengths: BTreeMap<String, f64>,
     /// The prompt.
     pub prompt: String,
     /// The other prompt.
@@ -102,6 +106,7 @@ impl Default for SessionConfig {
             key: None,
             time_signature: None,
             enabled_loras: Vec::new(),
+            lora_strengths: BTreeMap::new(),
             prompt: "instrumental music".into(),
             prompt_b: None,
             fixture_name: None,
@@ -159,6 +164,7 @@ impl SessionConfig {
                     .map(str::to_owned)
             }),
             enabled_loras: fields.texts("enabled_loras"),
+            lora_strengths: fields.strengths("lora_strengths"),
             prompt: fields.text("prompt").unwrap_or(default.prompt),
             prompt_b: fields.text("prompt_b"),
             fixture_name: fields.text("fixture_name"),
@@ -236,6 +242,16 @@ impl Fields<'_> {
 
     fn number(&mut self, name: &str) -> Option<f64> {
         self.read(name, |value| value.as_f64().filter(|number| number.is_finite()))
+    }
+
+    fn strengths(&mut self, name: &str) -> BTreeMap<String, f64> {
+        let object = self.read(name, |value| value.as_object().cloned()).unwrap_or_default();
+        let number = |value: Value| value.as_f64().filter(|number| number.is_finite());
+        object
+            .into_iter()
+            .take(64)
+            .filter_map(|(id, value)| Some((id, number(value)?.clamp(0.0, 2.0))))
+            .collect()
     }
 
     fn texts(&mut self, name: &str) -> Vec<String> {

@@ -45,12 +45,16 @@ pub struct LoraEntry {
     pub name: String,
     /// Its file.
     pub path: String,
-    /// `registered`, `enabled`, …
+    /// `registered`, `loading`, `enabled`, `failed`.
     pub state: String,
-    /// How strong.
+    /// How strong, 0..2; of one that is not enabled, how strong it would be.
     pub strength: f64,
     /// Bytes on the device.
     pub materialized_bytes: u64,
+    /// Why it cannot be used, where its state is `failed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub error: Option<String>,
     /// What its file says of it.
     pub metadata: LoraMetadata,
 }

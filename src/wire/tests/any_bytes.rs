@@ -25,7 +25,7 @@ const TYPES: [&str; 18] = [
     "session",
     "",
 ];
-const FIELDS: [&str; 24] = [
+const FIELDS: [&str; 25] = [
     "raw",
     "playback_pos",
     "start_sec",
@@ -46,6 +46,7 @@ const FIELDS: [&str; 24] = [
     "steps",
     "walk_window_s",
     "enabled_loras",
+    "lora_strengths",
     "prompt",
     "client_id",
     "wants",

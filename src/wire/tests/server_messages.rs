@@ -23,6 +23,7 @@ fn lora() -> (LoraEntry, Value) {
         state: "registered".into(),
         strength: 0.5,
         materialized_bytes: 7,
+        error: None,
         metadata: LoraMetadata {
             id: "dub".into(),
             base_model_scale: Some("2B".into()),

@@ -24,7 +24,7 @@ pub use config::DitConfig;
 #[cfg(feature = "cuda")]
 pub use conformance::conformance;
 pub use layout::keys;
-pub use lora::{Lora, LoraError, LoraProblem};
+pub use lora::{Lora, LoraError, LoraProblem, write_random_lora};
 pub use network::{Dit, DitError, Memory};
 pub use pack::{LAYOUT_VERSION, pack};
 pub use runner::{Runner, Running};

@@ -1,14 +1,15 @@
 //! LoRAs as PEFT writes them: pairs of thin matrices whose product is added to a weight.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     fs, io,
     ops::Range,
     path::{Path, PathBuf},
 };
 
 use candle_core::{DType, Device, Tensor};
-use safetensors::{Dtype, SafeTensorError, SafeTensors};
+use greenroom_weights::uniform;
+use safetensors::{Dtype, SafeTensorError, SafeTensors, tensor::TensorView};
 
 use crate::config::{DitConfig, MODULATIONS, TIME_FEATURES};
 
@@ -90,6 +91,43 @@ impl Target {
         let all = self.rows;
         (0..all).step_by(rows).map(move |first| first..all.min(first + rows))
     }
+}
+
+/// Writes a LoRA of every matrix that can be changed, of that rank: random factors whose products are a fraction of the weights.
+///
+/// # Errors
+/// `Container`, such as for a full disk.
+pub fn write_random_lora(
+    path: &Path,
+    config: &DitConfig,
+    rank: usize,
+    seed: u64,
+    metadata: HashMap<String, String>,
+) -> Result<(), LoraError> {
+    let mut halves = Vec::new();
+    for (parameter, target) in targets(config) {
+        // As large as a weight of so many inputs, and half of it for the sum over ranks.
+        let reach = 0.5 / (rank as f32).sqrt();
+        for (half, shape, reach) in [
+            ("A", [rank, target.inputs], (3.0 / target.inputs as f32).sqrt()),
+            ("B", [target.rows, rank], reach),
+        ] {
+            let name = format!("base_model.model.{parameter}.lora_{half}.weight");
+            let values = uniform(&name, seed, shape[0] * shape[1]);
+            let bytes: Vec<u8> = values.iter().flat_map(|value| (value * reach).to_le_bytes()).collect();
+            halves.push((name, shape, bytes));
+        }
+    }
+    let views = halves
+        .iter()
+        .map(|(name, shape, bytes)| Ok((name, TensorView::new(Dtype::F32, shape.to_vec(), bytes)?)))
+        .collect::<Result<Vec<_>, SafeTensorError>>();
+    views
+        .and_then(|views| safetensors::serialize_to_file(views, Some(metadata), path))
+        .map_err(|error| LoraError {
+            path: path.into(),
+            problem: error.into(),
+        })
 }
 
 /// What is added to one target: `up · down`.

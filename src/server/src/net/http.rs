@@ -101,11 +101,11 @@ async fn server_info(State(net): Shared) -> impl IntoResponse {
 async fn loras(State(net): Shared) -> Json<Loras> {
     let description = net.pod.description();
     Json(Loras {
-        dir: None,
+        dir: net.pod.lora_dir(),
         extra_dirs: Vec::new(),
         checkpoint: description.checkpoint.clone(),
         checkpoint_scale: description.checkpoint_scale.clone(),
-        loras: Vec::new(),
+        loras: net.pod.loras(),
     })
 }
 

@@ -73,6 +73,7 @@ impl Asker {
         let mode = self.mode(config.stem_source_mode, track, &source_name);
         let deposit = SessionDeposit {
             settings: settings(&config),
+            loras: loras(&config),
             wants: Wants {
                 stem_progress: config.wants("stem_progress"),
                 vram: config.wants("vram"),
@@ -136,7 +137,8 @@ impl Asker {
             ClientMessage::LoopBand(band) => SessionCommand::LoopBand(band),
             ClientMessage::SetPromptBlend(blend) => SessionCommand::PromptBlend(blend),
             ClientMessage::SetDepth(depth) => SessionCommand::Depth(depth.round().clamp(1.0, 64.0) as u32),
-            ClientMessage::EnableLora { .. } | ClientMessage::DisableLora { .. } => SessionCommand::Lora,
+            ClientMessage::EnableLora { id, strength } => SessionCommand::EnableLora { id, strength },
+            ClientMessage::DisableLora { id } => SessionCommand::DisableLora { id },
             ClientMessage::SetTimbreStrength(strength) => SessionCommand::TimbreStrength(strength),
             ClientMessage::ClearReference(kind) => SessionCommand::ClearReference(kind),
         };
@@ -246,6 +248,16 @@ impl Audio {
     }
 }
 
+/// The LoRAs that a session opens with.
+fn loras(config: &SessionConfig) -> Vec<(String, Option<f64>)> {
+    let strength = |id: &String| config.lora_strengths.get(id).copied();
+    config
+        .enabled_loras
+        .iter()
+        .map(|id| (id.clone(), strength(id)))
+        .collect()
+}
+
 /// What a session's stream is opened with.
 fn settings(config: &SessionConfig) -> StreamSettings {
     StreamSettings {
@@ -287,5 +299,17 @@ mod tests {
         let settings = settings_of(r#"{"walk_window":true,"walk_window_s":30,"depth":2,"sde":true}"#);
         assert_eq!(settings.walk, Some(Walk::new(30.0)));
         assert_eq!((settings.depth, settings.sde), (2, true));
+    }
+
+    #[test]
+    fn loras_open_with_the_strengths_that_are_said_of_them() {
+        let config = r#"{"enabled_loras":["dub","tape",3],"lora_strengths":{"dub":7,"tape":"much","other":1}}"#;
+        let Ok(greenroom_wire::FirstFrame::Session(config)) = greenroom_wire::FirstFrame::parse(config) else {
+            panic!("it is a session")
+        };
+        assert_eq!(
+            loras(&config),
+            [("dub".to_owned(), Some(2.0)), ("tape".to_owned(), None)]
+        );
     }
 }

@@ -8,7 +8,9 @@ use greenroom_director::{
 };
 use greenroom_generator::Description;
 use greenroom_stage::Reading;
-use greenroom_wire::{ErrorCode, Ready, ReferenceKind, ServerMessage, StemSourceMode, StemState, Vram, VramGroup};
+use greenroom_wire::{
+    ErrorCode, Ready, ReferenceKind, ServerMessage, StemSourceMode, StemState, Vram, VramGroup, http::LoraEntry,
+};
 
 use super::{
     outbox::{Frame, Outgoing, Refusal},
@@ -134,8 +136,8 @@ impl Announcer {
                 duration: seconds(playback.source.frames()),
                 sample_rate: SAMPLE_RATE,
                 channels: playback.source.channels(),
-                lora_dir: None,
-                lora_catalog: Vec::new(),
+                lora_dir: self.shared.lora_dir(),
+                lora_catalog: desks.take_loras(connection),
                 lora_pending_enable: Vec::new(),
                 bpm: facts.bpm.round() as u32,
                 key: facts.key,
@@ -369,9 +371,9 @@ pub(super) fn depth_applied(value: u32) -> Outgoing {
     Outgoing::Text(ServerMessage::DepthApplied { value })
 }
 
-/// Answer to `enable_lora` and `disable_lora`: this pod's generators have none.
-pub(super) fn lora_catalog() -> Outgoing {
-    Outgoing::Text(ServerMessage::LoraCatalog { catalog: Vec::new() })
+/// Answer to `enable_lora` and `disable_lora`.
+pub(super) fn lora_catalog(catalog: Vec<LoraEntry>) -> Outgoing {
+    Outgoing::Text(ServerMessage::LoraCatalog { catalog })
 }
 
 /// Answer to a timbre or structure source that the generator cannot use.

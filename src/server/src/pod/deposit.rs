@@ -19,6 +19,8 @@ pub struct SessionDeposit {
     pub source_name: String,
     /// The audio that came with it and the number of its track to be (`Source::Sent`), already through `PodHandle::admit`.
     pub sent: Option<(TrackId, Arc<Pcm>)>,
+    /// LoRAs to open with, and how strong each is to be where the client says so.
+    pub loras: Vec<(String, Option<f64>)>,
     /// What the client asked for beyond the old protocol.
     pub wants: Wants,
 }
@@ -93,8 +95,18 @@ pub enum SessionCommand {
     Depth(u32),
     /// `set_timbre_strength`.
     TimbreStrength(f64),
-    /// `enable_lora` or `disable_lora`; answered by `lora_catalog`.
-    Lora,
+    /// `enable_lora`; answered by `lora_catalog`, and again once its file is read.
+    EnableLora {
+        /// Which.
+        id: String,
+        /// How strong, 0..2.
+        strength: Option<f64>,
+    },
+    /// `disable_lora`; answered by `lora_catalog`.
+    DisableLora {
+        /// Which.
+        id: String,
+    },
     /// A timbre or structure source; answered by `…_set` or `…_failed`.
     Reference {
         /// Which of the two.

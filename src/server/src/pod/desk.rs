@@ -8,6 +8,7 @@ use std::{
 use greenroom_director::{ConnectionId, Failure, TrackId};
 use greenroom_generator::Prompt;
 use greenroom_sync::Latest;
+use greenroom_wire::http::LoraEntry;
 
 use super::{
     deposit::{Params, SessionDeposit, SwapDeposit, Wants},
@@ -32,6 +33,8 @@ struct Desk {
     params: Latest<Params>,
     /// What the live thread has opened or swapped to and nobody has announced yet.
     playback: Option<Playback>,
+    /// The LoRAs as the stream was opened with them.
+    loras: Vec<LoraEntry>,
     /// Tags of the prompt that was encoded last.
     tags_applied: String,
     /// Better words for the next refusal than its code has.
@@ -47,6 +50,7 @@ impl Desks {
             prompt: None,
             params: Latest::new(),
             playback: None,
+            loras: Vec::new(),
             tags_applied: String::new(),
             explanation: None,
         };
@@ -139,6 +143,16 @@ impl Desks {
 
     pub(super) fn take_playback(&self, connection: ConnectionId) -> Option<Playback> {
         self.lock().get_mut(&connection).and_then(|desk| desk.playback.take())
+    }
+
+    pub(super) fn set_loras(&self, connection: ConnectionId, loras: Vec<LoraEntry>) {
+        self.at(connection, |desk| desk.loras = loras);
+    }
+
+    pub(super) fn take_loras(&self, connection: ConnectionId) -> Vec<LoraEntry> {
+        let mut desks = self.lock();
+        let desk = desks.get_mut(&connection);
+        desk.map(|desk| std::mem::take(&mut desk.loras)).unwrap_or_default()
     }
 
     pub(super) fn set_tags_applied(&self, connection: ConnectionId, tags: String) {

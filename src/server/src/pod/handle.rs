@@ -6,11 +6,13 @@ use bytes::Bytes;
 use greenroom_audio::{Pcm, UploadError};
 use greenroom_director::{ClientKey, ConnectionId, Event, Failure, Mode, TrackId};
 use greenroom_generator::{Description, Prompt};
+use greenroom_wire::http::LoraEntry;
 
 use super::{
     deposit::{Params, SessionCommand, SessionDeposit, SwapDeposit, UploadDeposit},
     desk::Desks,
     events::TellError,
+    loras,
     outbox::{self, Inbox, Refusal},
     shared::Shared,
     telemetry::Metric,
@@ -191,6 +193,18 @@ impl PodHandle {
     #[must_use]
     pub fn description(&self) -> &Description {
         self.shared.generator.description()
+    }
+
+    /// The folder that LoRAs are read from.
+    #[must_use]
+    pub fn lora_dir(&self) -> Option<String> {
+        self.shared.lora_dir()
+    }
+
+    /// The LoRAs that the pod found, as nobody has them enabled.
+    #[must_use]
+    pub fn loras(&self) -> Vec<LoraEntry> {
+        self.shared.generator.loras().entries.iter().map(loras::entry).collect()
     }
 
     /// Whether the event loop made progress lately (`/healthz`).

@@ -14,6 +14,7 @@ use super::{
     events::TellError,
     job::{Job, JobError, guarded},
     live_session::LiveSession,
+    loras::Loras,
     outbox::{Outgoing, Playback},
     shared::Shared,
     tracks::{Part, StemsState},
@@ -193,6 +194,7 @@ impl Live {
         }
         if let Some(session) = &mut self.session {
             session.take_params(now);
+            session.take_loras(now, &self.shared);
             if session.wakes_up(now) {
                 self.shared.events.tell_blocking(Event::Playing {
                     connection: session.connection,
@@ -283,18 +285,24 @@ impl Live {
         );
         let generator = &self.shared.generator;
         let conditioning = generator.encode_prompt(&prompt, &source, cancel)?;
-        let stream = generator.open(source.clone(), conditioning, &deposit.settings)?;
+        let mut stream = generator.open(source.clone(), conditioning, &deposit.settings)?;
+        let mut loras = Loras::opened(&**generator, &deposit.loras, cancel)?;
+        if let Err(error) = stream.set_loras(&loras.in_force()) {
+            loras.refused(&error);
+        }
         let params = self.shared.desks.params(connection).ok_or(JobError::Cancelled)?;
         if cancel.is_raised() {
             return Err(JobError::Cancelled);
         }
         self.shared.desks.set_tags_applied(connection, prompt.tags.clone());
+        let entries = loras.entries(generator.loras());
+        self.shared.desks.set_loras(connection, entries);
         let playback = self.playback(connection, &source);
         let player = PlayerSettings {
             walk: deposit.settings.walk,
             ..shared.player
         };
-        self.session = Some(LiveSession::new(
+        let session = LiveSession::new(
             connection,
             (self.now(), player),
             stream,
@@ -302,7 +310,8 @@ impl Live {
             prompt,
             playback,
             params,
-        ));
+        );
+        self.session = Some(session.with_loras(loras));
         Ok(Outcome::Done)
     }
 

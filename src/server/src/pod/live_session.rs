@@ -1,7 +1,7 @@
 //! The live session as the live thread holds it: stream, playing policy, and what is in force.
 
 use std::{
-    sync::atomic::Ordering,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -18,6 +18,7 @@ use super::{
     announce,
     deposit::{Params, SessionCommand},
     job::JobError,
+    loras::Loras,
     outbox::{Echo, Playback, Refusal},
     shared::Shared,
 };
@@ -36,6 +37,7 @@ pub(super) struct LiveSession {
     playback: Playback,
     params: Latest<Params>,
     knobs: Knobs,
+    loras: Loras,
     generations: u32,
     tick_ms: f32,
     decode_ms: f32,
@@ -65,12 +67,18 @@ impl LiveSession {
             playback,
             params,
             knobs: Knobs::new(),
+            loras: Loras::default(),
             generations: 0,
             tick_ms: 0.0,
             decode_ms: 0.0,
             failures: 0,
             asleep: false,
         }
+    }
+
+    /// Begins with LoRAs that are in force already.
+    pub(super) fn with_loras(self, loras: Loras) -> Self {
+        Self { loras, ..self }
     }
 
     /// Plays another source from here on.
@@ -108,9 +116,12 @@ impl LiveSession {
         if let Some(took) = self.playback.transmitted.take() {
             self.player.transmitted(took);
         }
-        let Some(params) = self.params.take() else { return };
+        let Some(mut params) = self.params.take() else { return };
         if let Some(position_s) = params.playback_pos_s {
             self.player.position(now, position_s * f64::from(SAMPLE_RATE));
+        }
+        if self.loras.turn(&mut params.knobs) {
+            self.wear(now);
         }
         // What is not said again stays where it was turned to.
         let mut knobs = self.knobs.clone();
@@ -144,7 +155,7 @@ impl LiveSession {
         }
     }
 
-    pub(super) fn command(&mut self, now: Duration, command: SessionCommand, shared: &Shared) {
+    pub(super) fn command(&mut self, now: Duration, command: SessionCommand, shared: &Arc<Shared>) {
         match command {
             SessionCommand::LoopBand(band) => {
                 let frame = |seconds: f64| (seconds.max(0.0) * f64::from(SAMPLE_RATE)) as u64;
@@ -164,7 +175,19 @@ impl LiveSession {
                 self.player.input(now);
                 shared.desks.send(self.connection, announce::depth_applied(depth));
             }
-            SessionCommand::Lora => shared.desks.send(self.connection, announce::lora_catalog()),
+            SessionCommand::EnableLora { id, strength } => {
+                if self.loras.enable(shared.generator.loras(), &id, strength) {
+                    self.wear(now);
+                }
+                self.loras.read_next(shared);
+                self.tell_loras(shared);
+            }
+            SessionCommand::DisableLora { id } => {
+                if self.loras.disable(&id) {
+                    self.wear(now);
+                }
+                self.tell_loras(shared);
+            }
             SessionCommand::Reference { kind, .. } => {
                 shared.desks.send(
                     self.connection,
@@ -175,6 +198,28 @@ impl LiveSession {
                 shared.desks.send(self.connection, announce::reference_cleared(kind))
             }
         }
+    }
+
+    /// Takes a LoRA that was read, and has the next one read.
+    pub(super) fn take_loras(&mut self, now: Duration, shared: &Arc<Shared>) {
+        if self.loras.take_read() {
+            self.wear(now);
+            self.loras.read_next(shared);
+            self.tell_loras(shared);
+        }
+    }
+
+    /// Puts the LoRAs in force, from the next tick on.
+    fn wear(&mut self, now: Duration) {
+        if let Err(error) = self.stream.set_loras(&self.loras.in_force()) {
+            self.loras.refused(&error);
+        }
+        self.player.input(now);
+    }
+
+    fn tell_loras(&self, shared: &Shared) {
+        let entries = self.loras.entries(shared.generator.loras());
+        shared.desks.send(self.connection, announce::lora_catalog(entries));
     }
 
     /// What is to be done now.
@@ -272,7 +317,7 @@ impl LiveSession {
             tick_ms: self.tick_ms,
             dec_ms: self.decode_ms,
             num_gens: self.generations,
-            knobs: self.knobs.clone(),
+            knobs: self.knobs.clone().into_iter().chain(self.loras.knobs()).collect(),
             prompt: self.prompt.tags.clone(),
         });
         self.playback.fresh.notify_one();

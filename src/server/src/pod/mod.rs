@@ -18,6 +18,7 @@ mod handle;
 mod job;
 mod live;
 mod live_session;
+mod loras;
 mod needs;
 pub mod outbox;
 mod recovered;

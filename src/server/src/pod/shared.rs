@@ -125,6 +125,12 @@ impl Shared {
         format!("{:08x}-{connection}", self.client_hasher.hash_one("session") as u32)
     }
 
+    /// The folder that LoRAs are read from.
+    pub(super) fn lora_dir(&self) -> Option<String> {
+        let folder = self.generator.loras().folder.as_ref();
+        folder.map(|folder| folder.display().to_string())
+    }
+
     /// Longest source served, in seconds.
     pub(super) fn seconds_max(&self) -> f64 {
         f64::from(self.generator.description().seconds_max.min(self.source_seconds_max))

@@ -421,6 +421,7 @@ pub fn deposit(sent: Option<(TrackId, Arc<Pcm>)>) -> SessionDeposit {
         },
         source_name: String::new(),
         sent,
+        loras: Vec::new(),
         wants: Wants {
             stem_progress: true,
             vram: true,
