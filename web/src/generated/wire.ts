@@ -301,17 +301,21 @@ name: string,
  */
 path: string, 
 /**
- * `registered`, `enabled`, …
+ * `registered`, `loading`, `enabled`, `failed`.
  */
 state: string, 
 /**
- * How strong.
+ * How strong, 0..2; of one that is not enabled, how strong it would be.
  */
 strength: number, 
 /**
  * Bytes on the device.
  */
 materialized_bytes: number, 
+/**
+ * Why it cannot be used, where its state is `failed`.
+ */
+error?: string, 
 /**
  * What its file says of it.
  */
@@ -606,7 +610,8 @@ export type KnobInput = number | string | boolean | Curve;
 /** The first frame of a session; every field is optional. */
 export type SessionConfig = {
   sde?: boolean; depth?: number; steps?: number; walk_window?: boolean; walk_window_s?: number; key?: string;
-  time_signature?: string; enabled_loras?: string[]; prompt?: string; prompt_b?: string; fixture_name?: string;
+  time_signature?: string; enabled_loras?: string[];
+  lora_strengths?: Record<string, number>; prompt?: string; prompt_b?: string; fixture_name?: string;
   use_server_fixture?: boolean; stem_source_mode?: StemSourceMode; client_id?: string; wants?: string[];
 };
 
