@@ -118,7 +118,7 @@ fn say(json: bool) -> impl Fn(&str) {
 #[cfg(feature = "cuda")]
 pub(super) fn bench(arguments: &BenchArguments) -> anyhow::Result<u8> {
     let (figures, json) = match arguments.what {
-        Bench::Engines(ref arguments) => return super::read_bench::run(arguments),
+        Bench::Engines(ref arguments) => return bench_engines(arguments),
         Bench::Kernels => return bench_kernels(),
         Bench::Generator { json, runs } => {
             let options = crate::gpu_bench::GeneratorOptions { runs };
@@ -147,6 +147,27 @@ pub(super) fn bench(arguments: &BenchArguments) -> anyhow::Result<u8> {
     Ok(0)
 }
 
+/// Files as everywhere; and graphs, where there is a GPU.
+#[allow(clippy::print_stdout, reason = "its output is its purpose")]
+#[cfg(feature = "cuda")]
+fn bench_engines(arguments: &super::read_bench::Arguments) -> anyhow::Result<u8> {
+    let graphs = match greenroom_cuda::Gpu::open(0) {
+        Ok(_) => {
+            let options = crate::gpu_bench::GeneratorOptions { runs: 30 };
+            let figures = crate::gpu_bench::run_engines(&options, &say(arguments.json))?;
+            if !arguments.json {
+                println!("{}", figures.table());
+            }
+            serde_json::from_str(&figures.json())?
+        }
+        Err(error) => {
+            say(arguments.json)(&format!("no graphs are measured: {error}"));
+            serde_json::Map::new()
+        }
+    };
+    super::read_bench::run(arguments, graphs)
+}
+
 /// A line an operation.
 #[allow(clippy::print_stdout, reason = "its output is its purpose")]
 #[cfg(feature = "cuda")]
@@ -164,7 +185,7 @@ fn bench_kernels() -> anyhow::Result<u8> {
 #[cfg(not(feature = "cuda"))]
 pub(super) fn bench(arguments: &BenchArguments) -> anyhow::Result<u8> {
     match &arguments.what {
-        Bench::Engines(arguments) => super::read_bench::run(arguments),
+        Bench::Engines(arguments) => super::read_bench::run(arguments, serde_json::Map::new()),
         Bench::Kernels | Bench::Generator { .. } | Bench::Gpu { .. } => {
             anyhow::bail!("this program was built without CUDA: `cargo xtask dist-gpu` builds one with it")
         }

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, ensure};
 use clap::Args;
 use greenroom_compiled::{Prewarm, cached_share, forget};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 const CHUNK_BYTES: usize = 8 << 20;
 /// A file that is still cached to this share was not forgotten, and reading it says nothing of the disk.
@@ -21,7 +21,7 @@ const FORGOTTEN_SHARE_MAX: f64 = 0.1;
 pub(super) struct Arguments {
     /// Print only the line of JSON
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
     /// Folder on the disk that engines are read from; a file is written there and removed
     #[arg(long, value_name = "DIR")]
     dir: PathBuf,
@@ -33,9 +33,9 @@ pub(super) struct Arguments {
     runs: u32,
 }
 
-/// Prints the figures; the exit code is 1 where the bar applies and is missed.
+/// Prints the figures, after those of `graphs`; the exit code is 1 where the bar applies and is missed.
 #[allow(clippy::print_stdout, reason = "its output is its purpose")]
-pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
+pub(super) fn run(arguments: &Arguments, mut all: Map<String, Value>) -> anyhow::Result<u8> {
     let length = usize::try_from(arguments.megabytes * 1_000_000)?;
     let file = Scratch::write(&arguments.dir, length)?;
     let runs: anyhow::Result<Vec<Run>> = (0..arguments.runs).map(|_| Run::measure(&file.0, length)).collect();
@@ -43,7 +43,8 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     if !arguments.json {
         println!("{}", figures.words());
     }
-    println!("{}", figures.json());
+    all.extend(figures.json());
+    println!("{}", Value::Object(all));
     Ok(u8::from(figures.misses()))
 }
 
@@ -193,18 +194,21 @@ impl Figures {
         )
     }
 
-    fn json(&self) -> Value {
-        json!({
-            "engine_file_mb": self.megabytes,
-            "engine_read_buffer": "pageable",
-            "engine_read_cold_ms": self.cold_ms,
-            "engine_read_prewarmed_ms": self.prewarmed_ms,
-            "engine_read_cached_ms": self.cached_ms,
-            "engine_prewarm_ms": self.prewarm_ms,
-            "engine_cached_share_before_cold": self.left_in_cache,
-            "engine_read_applicable": self.not_applicable().is_none(),
-            "engine_read_not_applicable_because": self.not_applicable(),
-        })
+    fn json(&self) -> Map<String, Value> {
+        [
+            ("engine_file_mb", json!(self.megabytes)),
+            ("engine_read_buffer", json!("pageable")),
+            ("engine_read_cold_ms", json!(self.cold_ms)),
+            ("engine_read_prewarmed_ms", json!(self.prewarmed_ms)),
+            ("engine_read_cached_ms", json!(self.cached_ms)),
+            ("engine_prewarm_ms", json!(self.prewarm_ms)),
+            ("engine_cached_share_before_cold", json!(self.left_in_cache)),
+            ("engine_read_applicable", json!(self.not_applicable().is_none())),
+            ("engine_read_not_applicable_because", json!(self.not_applicable())),
+        ]
+        .into_iter()
+        .map(|(key, figure)| (key.to_owned(), figure))
+        .collect()
     }
 }
 

@@ -1,6 +1,9 @@
 //! What ACE-Step takes: a tick, a window, the encodings, how its weights move, and a whole pod that plays on it.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context;
 use greenroom_acestep::{Acestep, Part, Size};
@@ -13,16 +16,16 @@ use super::{Figures, GeneratorOptions};
 use crate::{device::Device, house::acestep_options};
 
 /// The session of the bars: 60 s, and a prompt of the usual length.
-const FRAMES: usize = 1_500;
-const STATES: usize = 83;
+pub(super) const FRAMES: usize = 1_500;
+pub(super) const STATES: usize = 83;
 /// Two minutes of latents.
-const UPLOAD_FRAMES: usize = 3_000;
+pub(super) const UPLOAD_FRAMES: usize = 3_000;
 /// Tokens of a prompt.
 const TOKENS: usize = 70;
-const GROUPS: [&str; 4] = ["dit", "conditioner", "text_encoder", "vae"];
+pub(super) const GROUPS: [&str; 4] = ["dit", "conditioner", "text_encoder", "vae"];
 
 /// Milliseconds of so many runs, after a few that are not counted.
-fn runs(count: u32, mut run: impl FnMut() -> anyhow::Result<Duration>) -> anyhow::Result<Spread> {
+pub(super) fn runs(count: u32, mut run: impl FnMut() -> anyhow::Result<Duration>) -> anyhow::Result<Spread> {
     for _ in 0..3 {
         run()?;
     }
@@ -34,14 +37,14 @@ fn runs(count: u32, mut run: impl FnMut() -> anyhow::Result<Duration>) -> anyhow
 }
 
 /// Sorted times in milliseconds.
-struct Spread(Vec<f64>);
+pub(super) struct Spread(Vec<f64>);
 
 impl Spread {
     fn median(&self) -> f64 {
         self.0[self.0.len() / 2]
     }
 
-    fn put(&self, key: &str, figures: &mut Figures) {
+    pub(super) fn put(&self, key: &str, figures: &mut Figures) {
         figures.put(key, self.median());
         let ends = json!([self.0.first(), self.median(), self.0.last()]);
         figures.put(&format!("{key}_min_median_max"), ends);
@@ -57,7 +60,7 @@ pub(super) fn measure(
 ) -> anyhow::Result<()> {
     say("random weights of the public size");
     let started = Instant::now();
-    let acestep = Acestep::random(Size::Full, 1, acestep_options(device))?;
+    let acestep = with_lora(device)?;
     figures.put("random_weights_s", started.elapsed().as_secs_f64());
     let gpu = device.as_gpu().context("this is no GPU")?;
     let stage = gpu.stage(None)?;
@@ -126,12 +129,38 @@ pub(super) fn measure(
         Ok(started.elapsed())
     })?;
     spread.put("restore_dit_ms", figures);
+    say("how they move with a LoRA in them");
+    let mut stream = playing(&acestep, 1, Forwards::Recorded)?.0;
+    stream.set_loras(&[(acestep.load_lora(LORA)?, 1.0)])?;
+    figures.put("lora_in_force_ms", tick(&mut *stream)?.as_secs_f64() * 1e3);
+    drop(stream);
+    let spread = runs(options.runs.min(10), || {
+        stage.park("dit")?;
+        let started = Instant::now();
+        stage.restore("dit")?;
+        Ok(started.elapsed())
+    })?;
+    spread.put("restore_dit_with_lora_ms", figures);
     Ok(())
+}
+
+/// The id of the LoRA that is measured, and its rank.
+const LORA: &str = "rank-64";
+const LORA_RANK: usize = 64;
+
+/// Random weights of the public size, and a LoRA of every matrix that can have one.
+fn with_lora(device: &Device) -> anyhow::Result<Acestep> {
+    let folder = tempfile::tempdir().context("no room for a LoRA")?;
+    let config = Size::Full.configs()?.dit;
+    let path = folder.path().join(format!("{LORA}.safetensors"));
+    greenroom_dit::write_random_lora(&path, &config, LORA_RANK, 1, HashMap::new())?;
+    let acestep = Acestep::random(Size::Full, 1, acestep_options(device))?.with_loras(folder.path())?;
+    Ok(acestep)
 }
 
 /// How a stream's forwards reach the device.
 #[derive(Clone, Copy)]
-enum Forwards {
+pub(super) enum Forwards {
     Recorded,
     Eager,
 }
@@ -140,7 +169,11 @@ enum Forwards {
 const TICKS_TO_PLAY: u32 = 24;
 
 /// A stream with every slot in flight and a generation finished, and its longest tick after the first: the one in which a graph is made.
-fn playing(acestep: &Acestep, depth: u32, forwards: Forwards) -> anyhow::Result<(Box<dyn LiveStream>, Duration)> {
+pub(super) fn playing(
+    acestep: &Acestep,
+    depth: u32,
+    forwards: Forwards,
+) -> anyhow::Result<(Box<dyn LiveStream>, Duration)> {
     let settings = StreamSettings {
         depth,
         steps: 8,
@@ -161,7 +194,7 @@ fn playing(acestep: &Acestep, depth: u32, forwards: Forwards) -> anyhow::Result<
     Ok((stream, longest))
 }
 
-fn tick(stream: &mut dyn LiveStream) -> anyhow::Result<Duration> {
+pub(super) fn tick(stream: &mut dyn LiveStream) -> anyhow::Result<Duration> {
     let started = Instant::now();
     stream.tick(0, &CancelFlag::new())?;
     Ok(started.elapsed())

@@ -3,6 +3,7 @@
 //! No checkpoint is needed: weights are random, of the real sizes. They separate nothing, in the same time.
 
 mod client;
+mod engines;
 mod generator;
 mod listener;
 mod pod;
@@ -115,6 +116,15 @@ const GENERATOR_BARS: [Bar; 14] = [
     at_least("generations_per_s", 15.0, 25.0),
     at_most("upload_residue_mb", 0.0, 0.0),
     at_most("restore_dit_with_lora_ms", 150.0, 90.0),
+];
+
+const ENGINE_BARS: [Bar; 6] = [
+    at_most("graph_tick_b1_over_eager", 0.6, 0.6),
+    at_most("graph_tick_b4_ms", 22.0, 16.0),
+    at_most("graph_capture_ms", 2000.0, 2000.0),
+    at_most("graph_workspace_mb", 1500.0, 1500.0),
+    at_most("profile_swap_warm_ms", 300.0, 50.0),
+    at_most("upload_ok_ms", 500.0, 300.0),
 ];
 
 /// All figures by their keys, in the order in which they were taken, and where they have to be.
@@ -238,6 +248,27 @@ pub fn run_generator(options: &GeneratorOptions, say: &dyn Fn(&str)) -> anyhow::
     let device = Device::choose(&config)?;
     figures.put_circumstances(device.as_gpu().context("this is no GPU")?);
     generator::measure(&device, options, &mut figures, say)?;
+    // The pod opens the device itself.
+    drop(device);
+    say("a whole pod");
+    session::measure(&config, &mut figures, say)?;
+    Ok(figures)
+}
+
+/// Measures captured graphs on the first GPU, and an upload of 120 s beside a session of 60 s.
+///
+/// # Errors
+/// If there is no GPU, not enough memory of either kind, or a step fails.
+pub fn run_engines(options: &GeneratorOptions, say: &dyn Fn(&str)) -> anyhow::Result<Figures> {
+    let config = Settings {
+        device: Some(DeviceChoice::Cuda),
+        ..Settings::default()
+    }
+    .resolve()?;
+    let mut figures = Figures::new(&ENGINE_BARS);
+    let device = Device::choose(&config)?;
+    figures.put_circumstances(device.as_gpu().context("this is no GPU")?);
+    engines::measure(&device, options.runs, &mut figures, say)?;
     // The pod opens the device itself.
     drop(device);
     say("a whole pod");
