@@ -108,7 +108,8 @@ lines! {
         [STAGE::without_page_locked_memory_a_group_stays_where_it_is];
     27 "a late completion after a cancel" [CancelMissed] [LateCompletion] [SCENARIOS::a_wipe_in_mid_rip_discards_it];
     28 "a stale engine of another duration: rejected input shape" [WrongShape] [WrongShape]
-        ["tests/tests/uploads_and_swaps.rs"::sixty_then_a_hundred_and_twenty_then_sixty_seconds_and_swaps_between_them];
+        ["tests/tests/uploads_and_swaps.rs"::sixty_then_a_hundred_and_twenty_then_sixty_seconds_and_swaps_between_them,
+         "engines/compiled/tests/choice.rs"::the_smallest_covering_profile_serves_whatever_is_resident];
     29 "an upload is cancelled, superseded, resumed" [Vanishes] [UploadCut UploadSuperseded UploadResumed]
         [OWNERSHIP::a_reload_keeps_the_upload_and_another_client_finds_none,
          BAD_INPUT::uploaders_that_vanish_at_every_step_leave_no_trace_and_the_session_plays_on];
