@@ -6,7 +6,7 @@
     reason = "a test stops where something is not as it must be"
 )]
 
-use greenroom_tests::{Client, Program, song, tiny_checkpoint, tiny_lora};
+use greenroom_tests::{Client, Program, song, tiny_checkpoint, tiny_lora, upload, weights_are_there};
 use greenroom_wire::{
     ServerMessage,
     http::{LoraEntry, Loras},
@@ -189,6 +189,47 @@ async fn it_is_heard_while_it_is_enabled_and_no_longer() {
     assert!(
         heard > 1e-4 && heard > 10.0 * left,
         "with it {heard:.1e} apart, after it {left:.1e}"
+    );
+}
+
+/// Waits for the stems of a source.
+async fn stems(client: &mut Client, whose: &str) {
+    let are_they = |message: &ServerMessage| matches!(message, ServerMessage::StemAssets { fixture_name, .. } if fixture_name == whose);
+    if !client.texts.iter().any(are_they) {
+        client.message("stems", are_they).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_is_heard_again_after_a_rip_that_parked_the_weights() {
+    assert!(weights_are_there(), "run `greenroom models fetch`");
+    let pod = Pod::start();
+    let config = json!({ "prompt": "dub techno", "steps": 4, "fixture_name": "own.wav", "stem_source_mode": "full" });
+    let (mut client, _) = pod.session(config).await;
+    stems(&mut client, "own.wav").await;
+    client
+        .text(&json!({ "type": "loop_band", "start_sec": 0.0, "end_sec": 1.0 }))
+        .await
+        .unwrap();
+    turn(&mut client, json!({ "denoise": 0.9, "seed": 7 })).await;
+    let without = settled(&mut client).await;
+    let enable = json!({ "type": "enable_lora", "id": "strange", "strength": 1.0 });
+    client.text(&enable).await.unwrap();
+    becomes(&mut client, "strange", "enabled").await;
+    let before = settled(&mut client).await;
+    let parkings = || pod.program.metric(&["jobs_ended_total", r#"task="park""#]).unwrap();
+    let parked = parkings();
+    upload(pod.program.address(), "next.wav", &song(6.0))
+        .await
+        .unwrap()
+        .unwrap();
+    stems(&mut client, "next.wav").await;
+    assert!(parkings() > parked, "nothing was parked");
+    let after = settled(&mut client).await;
+    let (heard, off) = (distance(&without, &before), distance(&before, &after));
+    assert!(
+        heard > 10.0 * off,
+        "heard by {heard:.1e}, and after the rip {off:.1e} off"
     );
 }
 
