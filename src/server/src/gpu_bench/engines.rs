@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use greenroom_acestep::{Acestep, Size};
-use greenroom_generator::Generator;
 use greenroom_stage::Stage;
 
 use super::{

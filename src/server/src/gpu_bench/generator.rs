@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -60,7 +61,8 @@ pub(super) fn measure(
 ) -> anyhow::Result<()> {
     say("random weights of the public size");
     let started = Instant::now();
-    let acestep = with_lora(device)?;
+    let loras = tempfile::tempdir().context("no room for a LoRA")?;
+    let acestep = with_lora(device, loras.path())?;
     figures.put("random_weights_s", started.elapsed().as_secs_f64());
     let gpu = device.as_gpu().context("this is no GPU")?;
     let stage = gpu.stage(None)?;
@@ -149,12 +151,11 @@ const LORA: &str = "rank-64";
 const LORA_RANK: usize = 64;
 
 /// Random weights of the public size, and a LoRA of every matrix that can have one.
-fn with_lora(device: &Device) -> anyhow::Result<Acestep> {
-    let folder = tempfile::tempdir().context("no room for a LoRA")?;
+fn with_lora(device: &Device, folder: &Path) -> anyhow::Result<Acestep> {
     let config = Size::Full.configs()?.dit;
-    let path = folder.path().join(format!("{LORA}.safetensors"));
+    let path = folder.join(format!("{LORA}.safetensors"));
     greenroom_dit::write_random_lora(&path, &config, LORA_RANK, 1, HashMap::new())?;
-    let acestep = Acestep::random(Size::Full, 1, acestep_options(device))?.with_loras(folder.path())?;
+    let acestep = Acestep::random(Size::Full, 1, acestep_options(device))?.with_loras(folder)?;
     Ok(acestep)
 }
 

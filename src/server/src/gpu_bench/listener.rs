@@ -9,6 +9,7 @@ use std::{
 use anyhow::{Context, bail};
 use futures_util::{SinkExt, StreamExt};
 use greenroom_wire::{PcmFrame, ServerMessage, SliceHeader};
+use serde::Serialize;
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -42,19 +43,28 @@ pub(super) struct Listener {
 }
 
 /// What a listener met.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Account {
     pub(super) slices: u64,
     /// Came when the playhead was past their beginning.
-    pub(super) late: u64,
+    pub(super) late: Vec<Late>,
     /// The longest time without a slice.
     pub(super) gap: Duration,
     blocks: u64,
     fresh: u64,
 }
 
+/// A slice that was late: by how much, how long after the one before, and what it says that its making took.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct Late {
+    by_ms: f64,
+    after_ms: f64,
+    tick_ms: f32,
+    decode_ms: f32,
+}
+
 impl Account {
-    pub(super) fn fresh_pct(self) -> f64 {
+    pub(super) fn fresh_pct(&self) -> f64 {
         100.0 * self.fresh as f64 / (self.blocks as f64).max(1.0)
     }
 }
@@ -84,10 +94,10 @@ impl Listener {
         Ok(listener)
     }
 
-    /// Begins the account anew.
-    pub(super) fn forget(&mut self) {
-        self.account = Account::default();
+    /// Begins the account anew, and gives the last one.
+    pub(super) fn take_account(&mut self) -> Account {
         self.last_slice = None;
+        std::mem::take(&mut self.account)
     }
 
     /// Plays for a while.
@@ -156,7 +166,7 @@ impl Listener {
                 if let Ok(header) = SliceHeader::parse(&bytes)
                     && (header.num_samples as usize) < self.frames
                 {
-                    self.slice(header.start_sample as usize, header.num_samples as usize);
+                    self.slice(&header);
                 }
             }
             Message::Text(text) => match serde_json::from_str(&text)? {
@@ -171,15 +181,25 @@ impl Listener {
         Ok(())
     }
 
-    fn slice(&mut self, start: usize, frames: usize) {
+    fn slice(&mut self, header: &SliceHeader) {
+        let (start, frames) = (header.start_sample as usize, header.num_samples as usize);
         let now = Instant::now();
         self.account.slices += 1;
-        if let Some(last) = self.last_slice.replace(now) {
-            self.account.gap = self.account.gap.max(now.duration_since(last));
-        }
+        let after = self
+            .last_slice
+            .replace(now)
+            .map_or(Duration::ZERO, |last| now.duration_since(last));
+        self.account.gap = self.account.gap.max(after);
         // Far behind means that it lies ahead, round the loop.
         let behind = (self.position(now) - start as f64).rem_euclid(self.frames as f64);
-        self.account.late += u64::from(behind < self.frames as f64 / 2.0);
+        if behind < self.frames as f64 / 2.0 {
+            self.account.late.push(Late {
+                by_ms: behind / RATE * 1e3,
+                after_ms: after.as_secs_f64() * 1e3,
+                tick_ms: header.tick_ms,
+                decode_ms: header.dec_ms,
+            });
+        }
         let last = ((start + frames) / BLOCK).min(self.made.len());
         for block in start.div_ceil(BLOCK)..last {
             self.made[block] = Some(now);

@@ -110,7 +110,7 @@ struct State {
     ended: BTreeMap<(&'static str, &'static str), u64>,
     sources: BTreeMap<SourceFrom, u64>,
     live: bool,
-    /// Times that ticks were kept away, by a rip or by moves of weights, and the longest of them.
+    /// Times that ticks were kept away, by a rip or by moves of weights, and the longest of the newest session's.
     pauses: u64,
     longest_pause: Duration,
 }
@@ -141,7 +141,11 @@ impl Telemetry {
     }
 
     pub(super) fn set_live(&self, live: bool) {
-        self.lock().live = live;
+        let mut state = self.lock();
+        state.live = live;
+        if live {
+            state.longest_pause = Duration::ZERO;
+        }
     }
 
     pub(super) fn is_live(&self) -> bool {
@@ -232,7 +236,7 @@ impl Telemetry {
             ),
             Metric::gauge(
                 "tick_pause_longest_seconds",
-                "The longest time that ticks were kept away.",
+                "The longest time that the newest session's ticks were kept away.",
                 state.longest_pause.as_secs_f64(),
             ),
         ];
