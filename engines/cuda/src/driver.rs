@@ -111,7 +111,13 @@ pub trait Driver: Send + Sync {
     /// `Lost` if the device is.
     fn pool(&self) -> Result<Pool, DriverError>;
 
-    /// Waits until what lanes freed is free, and gives back what the pool holds beyond `keep` bytes.
+    /// Waits for what every lane was given so far: only then is free what its work frees.
+    ///
+    /// # Errors
+    /// `Lost` if the device is.
+    fn drain(&self) -> Result<(), DriverError>;
+
+    /// Leaves the pool so many bytes, as far as nobody uses the rest. Waits for nobody.
     ///
     /// # Errors
     /// `Lost` if the device is.

@@ -97,6 +97,10 @@ impl Driver for Faulty {
         self.inner.pool()
     }
 
+    fn drain(&self) -> Result<(), DriverError> {
+        self.inner.drain()
+    }
+
     fn trim(&self, keep: u64) -> Result<(), DriverError> {
         self.inner.trim(keep)
     }

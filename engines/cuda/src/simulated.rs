@@ -27,6 +27,10 @@ struct Device {
     mapped: BTreeMap<u64, Mapped>,
     next: u64,
     trims: Vec<u64>,
+    /// Of what the pool has in use, what work that is under way will have freed.
+    pending: u64,
+    /// How often every lane was waited for.
+    drains: u32,
     pinned: usize,
     finished: Vec<u64>,
 }
@@ -78,6 +82,16 @@ impl SimulatedDriver {
     pub(crate) fn holdings(&self) -> (u64, usize, usize) {
         let device = self.device();
         (device.used(), device.reserved.len(), device.pinned)
+    }
+
+    /// Lanes will have freed so much of what they use when they have come so far.
+    pub(crate) fn set_pending(&self, bytes: u64) {
+        self.device().pending = bytes;
+    }
+
+    /// How often every lane was waited for.
+    pub(crate) fn drains(&self) -> u32 {
+        self.device().drains
     }
 
     /// What the pool was trimmed to, each time.
@@ -143,6 +157,13 @@ impl Driver for SimulatedDriver {
 
     fn pool(&self) -> Result<Pool, DriverError> {
         Ok(self.device().pool)
+    }
+
+    fn drain(&self) -> Result<(), DriverError> {
+        let mut device = self.device();
+        device.pool.used -= std::mem::take(&mut device.pending);
+        device.drains += 1;
+        Ok(())
     }
 
     fn trim(&self, keep: u64) -> Result<(), DriverError> {

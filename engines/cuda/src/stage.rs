@@ -174,7 +174,33 @@ impl CudaStage {
         }
     }
 
-    /// Leaves the pool what workspaces were promised. Nobody waits for an answer: whoever asks next hears of a lost device.
+    /// Claims room in the model. Where there is none, and lanes have more in use than was admitted, it is asked again when they have freed
+    /// what they are about to free.
+    fn claim<T>(
+        &self,
+        house: &mut House,
+        claim: impl Fn(&mut MemoryModel) -> Result<T, StageError>,
+    ) -> Result<(T, Figures), StageError> {
+        let figures = self.compare(house)?;
+        let freeing = figures.pool.used > house.model.workspace_bytes();
+        match claim(&mut house.model) {
+            Err(StageError::OutOfMemory { .. }) if freeing => {}
+            claimed => return claimed.map(|claimed| (claimed, figures)),
+        }
+        self.drain(house);
+        let figures = self.compare(house)?;
+        claim(&mut house.model).map(|claimed| (claimed, figures))
+    }
+
+    /// Waits for what every lane was given so far. Whoever asks next hears of a lost device.
+    fn drain(&self, house: &mut House) {
+        if let Err(error) = self.0.driver.drain() {
+            house.note(error, 0, 0);
+        }
+    }
+
+    /// Leaves the pool what workspaces were promised. Nobody waits for an answer: whoever asks next hears of a lost device. Nor for a lane:
+    /// whoever gives a workspace back has seen the results of its own, and ticks must not wait for an upload that is being encoded.
     fn trim(&self, house: &mut House) {
         let keep = house.model.workspace_bytes();
         if let Err(error) = self.0.driver.trim(keep) {
@@ -275,12 +301,12 @@ impl Stage for CudaStage {
         let _one_move = site.hold();
         {
             let mut house = self.house();
-            let figures = self.compare(&mut house)?;
-            house.model.restore(group)?;
+            let ((), figures) = self.claim(&mut house, |model| model.restore(group))?;
             if let Some(place) = &site.place
                 && figures.free < place.mapped
             {
                 // What the pool keeps for later was counted as there to be given.
+                self.drain(&mut house);
                 self.trim(&mut house);
             }
         }
@@ -323,8 +349,7 @@ impl Stage for CudaStage {
 
     fn admit(&self, bytes: u64) -> Result<Workspace, StageError> {
         let mut house = self.house();
-        self.compare(&mut house)?;
-        let number = house.model.admit(bytes)?;
+        let (number, _) = self.claim(&mut house, |model| model.admit(bytes))?;
         let stage = self.clone();
         Ok(Workspace::new(move || stage.give_back(number)))
     }

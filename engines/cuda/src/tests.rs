@@ -181,6 +181,31 @@ fn a_workspace_that_ends_trims_the_pool_to_those_that_are_left() {
     drop(first);
     drop(second);
     assert_eq!(device.trims(), [5 * GRANULE, 0]);
+    assert_eq!(
+        device.drains(),
+        0,
+        "a tick's end does not wait for an upload on another lane"
+    );
+}
+
+#[test]
+fn what_lanes_are_about_to_free_is_waited_for_where_there_is_no_room_without_it() {
+    let (device, _, stage) = stage(CAPACITY);
+    stage.register(weights(Some(60 * GRANULE))).unwrap();
+    let fill = || {
+        device.set_pool(80 * GRANULE, 80 * GRANULE);
+        device.set_pending(80 * GRANULE);
+    };
+    fill();
+    drop(stage.admit(30 * GRANULE).unwrap());
+    assert_eq!(device.drains(), 1);
+    fill();
+    stage.restore("dit").unwrap();
+    assert_eq!(stage.figures().unwrap().pool.reserved, 0);
+    assert!(device.drains() > 1);
+    // What is in use for good is no room, however long anybody waits.
+    device.set_pool(20 * GRANULE, 20 * GRANULE);
+    assert!(stage.admit(30 * GRANULE).is_err());
 }
 
 #[test]

@@ -11,7 +11,7 @@ use greenroom_weights::{PackedImage, WeightSource, WeightsError};
 
 use crate::lora::{Lora, Target};
 
-/// Values that are computed at a time: three f32 copies of them are what a device needs beside the weights.
+/// Values that are computed at a time: three f32 copies of them, and the factors of one target, are what a device needs beside the weights.
 const PIECE: usize = 1 << 22;
 
 /// LoRAs that are enabled together, each at its strength. Never changed: another set takes its place.
@@ -35,16 +35,29 @@ impl LoraSet {
         self.0.iter().flat_map(|(lora, _)| lora.parts.keys().cloned()).collect()
     }
 
-    /// These rows of a target, [rows, inputs] in the type of `base`, which is on the device where they are computed.
-    fn adapted(&self, target: &Target, rows: &Range<usize>, base: &Tensor) -> Result<Tensor> {
+    /// What is added to a target, on a device: once for all of its pieces.
+    fn additions(&self, target: &Target, device: &Device) -> Result<Additions> {
+        let single = |half: &Tensor| half.to_device(device)?.to_dtype(DType::F32);
+        let parts = self.0.iter().filter_map(|(lora, strength)| {
+            let factors = lora.parts.get(target)?;
+            Some((factors, *strength))
+        });
+        parts
+            .map(|(factors, strength)| Ok(((single(&factors.up)? * strength)?, single(&factors.down)?)))
+            .collect::<Result<_>>()
+            .map(Additions)
+    }
+}
+
+/// Halves of what is added to a target, f32 on its device: [rows, rank] with the strength in it, and [rank, inputs].
+struct Additions(Vec<(Tensor, Tensor)>);
+
+impl Additions {
+    /// These rows of the target, [rows, inputs] in the type of `base`.
+    fn adapted(&self, rows: &Range<usize>, base: &Tensor) -> Result<Tensor> {
         let mut sum = base.to_dtype(DType::F32)?;
-        for (lora, strength) in self.0.iter() {
-            let Some(factors) = lora.parts.get(target) else {
-                continue;
-            };
-            let single = |half: &Tensor| half.to_device(base.device())?.to_dtype(DType::F32);
-            let up = (single(&factors.up.narrow(0, rows.start, rows.len())?)? * *strength)?;
-            sum = (sum + up.matmul(&single(&factors.down)?)?)?;
+        for (up, down) in &self.0 {
+            sum = (sum + up.narrow(0, rows.start, rows.len())?.matmul(down)?)?;
         }
         sum.to_dtype(base.dtype())
     }
@@ -91,10 +104,11 @@ impl WeightSource for AdaptedWeights<'_> {
         let adapt = || -> Result<Tensor> {
             let tensor = base.copy()?;
             for target in touched {
+                let additions = self.set.additions(target, self.base.device())?;
                 for rows in target.pieces(PIECE) {
                     let first = target.first_row + rows.start;
                     let from = base.narrow(0, first, rows.len())?;
-                    tensor.slice_set(&self.set.adapted(target, &rows, &from)?, 0, first)?;
+                    tensor.slice_set(&additions.adapted(&rows, &from)?, 0, first)?;
                 }
             }
             Ok(tensor)
@@ -153,6 +167,7 @@ impl Adaptation {
             let tensor = weights
                 .tensor(&target.tensor, &entry.shape)
                 .map_err(candle_core::Error::wrap)?;
+            let additions = set.additions(target, weights.device())?;
             for rows in target.pieces(PIECE) {
                 let first = target.first_row + rows.start;
                 let base = if untouched {
@@ -163,7 +178,7 @@ impl Adaptation {
                     let bytes = &image.bytes()[start..start + rows.len() * row];
                     Tensor::from_raw_buffer(bytes, entry.dtype, &[rows.len(), target.inputs], weights.device())?
                 };
-                tensor.slice_set(&set.adapted(target, &rows, &base)?, 0, first)?;
+                tensor.slice_set(&additions.adapted(&rows, &base)?, 0, first)?;
             }
         }
         weights.device().synchronize()?;

@@ -294,6 +294,8 @@ fn workspace_is_trimmed(gpu: &Gpu) -> Result<(), GpuError> {
         assert!(during.pool.reserved >= 192 << 20, "it came from elsewhere: {during:?}");
         assert_eq!(during.foreign(), 0, "the pool's memory is ours");
         drop(values);
+        // As whoever looks at its results has.
+        lane.synchronize()?;
         drop(room);
         let after = stage.figures()?;
         assert_eq!(after.free, before.free, "something is left: {after:?}");

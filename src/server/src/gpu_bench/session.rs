@@ -23,7 +23,7 @@ use crate::{
 /// Uploads before anything counts: kernels are loaded, and what is kept for good is allocated.
 const WARM_UPS: u32 = 3;
 const UPLOADS: u32 = 20;
-/// What the listener is given to come to rest, and looks at the memory meanwhile.
+/// What the listener is given to come to rest, and then again for looks at the memory.
 const REST: Duration = Duration::from_secs(3);
 const LOOKS: u32 = 100;
 /// The minute of the bars: a rip begins in its middle third.
@@ -101,6 +101,7 @@ async fn listen(address: &str, pod: &PodHandle, gpu: &Gpu, say: &dyn Fn(&str)) -
     }
     drop(listener);
     let mut listener = Listener::open(address, source.samples()).await?;
+    listener.play(REST).await?;
     let before = held_at_rest(&mut listener, gpu).await?;
     listener.take_account();
     say(&format!("{UPLOADS} uploads beside a session that plays"));
@@ -110,6 +111,7 @@ async fn listen(address: &str, pod: &PodHandle, gpu: &Gpu, say: &dyn Fn(&str)) -
         stems_ms.push(stems.as_secs_f64() * 1e3);
     }
     let uploads = listener.take_account();
+    listener.play(REST).await?;
     let after = held_at_rest(&mut listener, gpu).await?;
     say("a minute with a rip in it");
     listener.take_account();

@@ -212,7 +212,7 @@ impl Live {
             return PATIENCE;
         };
         let Some(pass) = self.line.gate.enter() else {
-            if !session.is_asleep() {
+            if session.is_ticking() {
                 self.kept_away.get_or_insert(now);
             }
             return PATIENCE;

@@ -236,9 +236,9 @@ impl LiveSession {
         !std::mem::replace(&mut self.asleep, true)
     }
 
-    /// Whether it has nothing to do until the next input.
-    pub(super) fn is_asleep(&self) -> bool {
-        self.asleep
+    /// Whether it has ticked, and not run out of things to do since.
+    pub(super) fn is_ticking(&self) -> bool {
+        self.tick_ms > 0.0 && !self.asleep
     }
 
     /// Whether an input just gave it something to do again.
