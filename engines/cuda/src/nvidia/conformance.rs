@@ -284,6 +284,7 @@ fn workspace_is_trimmed(gpu: &Gpu) -> Result<(), GpuError> {
     let lane = Lane::open(gpu)?;
     // Kernels and libraries take what they need once.
     drop(Tensor::ones((WIDTH, WIDTH), DType::F32, lane.device())?.sqr()?);
+    lane.synchronize()?;
     drop(stage.admit(1)?);
     let before = stage.settle()?;
     for _ in 0..3 {

@@ -230,7 +230,6 @@ impl Live {
             }
             action => {
                 let shared = &self.shared;
-                let ticks = action == Action::Tick;
                 let played = guarded(|| {
                     let _room = shared.room_for(Work::Play)?;
                     Ok(session.play(action, pass.give_up())?)
@@ -256,6 +255,10 @@ impl Live {
                 Duration::ZERO
             }
         };
+        if let Some(since) = self.kept_away.take() {
+            let telemetry = &self.shared.telemetry;
+            telemetry.let_in_again(self.started.elapsed().saturating_sub(since));
+        }
         if let Some(closing) = pass.leave() {
             self.shared.events.tell_blocking(Event::GateDrained { closing });
         }

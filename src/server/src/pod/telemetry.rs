@@ -152,8 +152,8 @@ impl Telemetry {
         self.lock().live
     }
 
-    /// Ticks go on, so long after the live thread was first not let in.
-    pub(super) fn ticks_returned(&self, after: Duration) {
+    /// A session plays again, so long after it was first kept from it.
+    pub(super) fn let_in_again(&self, after: Duration) {
         let mut state = self.lock();
         state.pauses += 1;
         state.longest_pause = state.longest_pause.max(after);
