@@ -234,14 +234,6 @@ impl Live {
                     let _room = shared.room_for(Work::Play)?;
                     Ok(session.play(action, pass.give_up())?)
                 });
-                if ticks
-                    && played.is_ok()
-                    && let Some(since) = self.kept_away.take()
-                {
-                    shared
-                        .telemetry
-                        .ticks_returned(self.started.elapsed().saturating_sub(since));
-                }
                 if is_device_lost(&played) {
                     self.shared.events.tell_blocking(Event::DeviceLost);
                 }
