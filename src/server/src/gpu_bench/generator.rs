@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::Context;
 use greenroom_acestep::{Acestep, Part, Size};
+use greenroom_cuda::Gpu;
 use greenroom_generator::{Generator, KnobValue, Knobs, LiveStream, SLICE_FRAMES, StreamSettings};
 use greenroom_stage::Stage;
 use greenroom_sync::CancelFlag;
@@ -106,7 +107,14 @@ pub(super) fn measure(
     say("generations");
     figures.put("generations_per_s", generations_per_second(&acestep)?);
     say("a thousand ticks");
-    let mut stream = playing(&acestep, 4, Forwards::Recorded)?.0;
+    thousand_ticks(&acestep, gpu, figures)?;
+    say("how weights move");
+    figures_of_restores(&acestep, &stage, options.runs.min(10), figures)
+}
+
+/// The pool's high-water mark before and after.
+fn thousand_ticks(acestep: &Acestep, gpu: &Gpu, figures: &mut Figures) -> anyhow::Result<()> {
+    let mut stream = playing(acestep, 4, Forwards::Recorded)?.0;
     for _ in 0..20 {
         tick(&mut *stream)?;
     }
@@ -122,27 +130,25 @@ pub(super) fn measure(
     let after = gpu.driver().pool()?.used_high;
     figures.put("pool_high_before_mb", before as f64 / 1e6);
     figures.put("pool_high_after_1000_ticks_mb", after as f64 / 1e6);
-    say("how weights move");
-    drop(stream);
-    let spread = runs(options.runs.min(10), || {
-        stage.park("dit")?;
-        let started = Instant::now();
-        stage.restore("dit")?;
-        Ok(started.elapsed())
-    })?;
-    spread.put("restore_dit_ms", figures);
-    say("how they move with a LoRA in them");
-    let mut stream = playing(&acestep, 1, Forwards::Recorded)?.0;
+    Ok(())
+}
+
+/// The transformer's way back, without a LoRA and with one in its weights.
+fn figures_of_restores(acestep: &Acestep, stage: &dyn Stage, count: u32, figures: &mut Figures) -> anyhow::Result<()> {
+    let restores = || {
+        runs(count, || {
+            stage.park("dit")?;
+            let started = Instant::now();
+            stage.restore("dit")?;
+            Ok(started.elapsed())
+        })
+    };
+    restores()?.put("restore_dit_ms", figures);
+    let mut stream = playing(acestep, 1, Forwards::Recorded)?.0;
     stream.set_loras(&[(acestep.load_lora(LORA)?, 1.0)])?;
     figures.put("lora_in_force_ms", tick(&mut *stream)?.as_secs_f64() * 1e3);
     drop(stream);
-    let spread = runs(options.runs.min(10), || {
-        stage.park("dit")?;
-        let started = Instant::now();
-        stage.restore("dit")?;
-        Ok(started.elapsed())
-    })?;
-    spread.put("restore_dit_with_lora_ms", figures);
+    restores()?.put("restore_dit_with_lora_ms", figures);
     Ok(())
 }
 
