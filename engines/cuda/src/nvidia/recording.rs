@@ -29,7 +29,7 @@ pub(super) fn record(lane: &Lane, work: &LaneWork) -> Result<Box<dyn Recording>>
     let stream = device.cuda_stream();
     let _uploads_stay = device.enable_cuda_graph_htod_cache();
     work()?;
-    let graph = {
+    let (worked, graph) = {
         let _nobody_looks = lane.entry().hold_for_recording();
         stream.begin_capture(Mode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL).w()?;
         let worked = work();
@@ -37,11 +37,13 @@ pub(super) fn record(lane: &Lane, work: &LaneWork) -> Result<Box<dyn Recording>>
         let graph = stream
             .end_capture(Instantiate::CUDA_GRAPH_INSTANTIATE_FLAG_AUTO_FREE_ON_LAUNCH)
             .w();
-        worked?;
-        graph?
+        (worked, graph)
     };
-    // Drops during the capture may have left an error that is not the next caller's.
-    stream.context().check_err().w()?;
+    // Drops during a capture, above all one that failed, may have left an error that is not the next caller's.
+    let left = stream.context().check_err().w();
+    worked?;
+    let graph = graph?;
+    left?;
     let Some(graph) = graph else {
         bail!("nothing was recorded")
     };

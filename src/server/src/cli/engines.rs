@@ -267,7 +267,10 @@ impl Known {
                     engine.name,
                     engine.device_bytes()
                 ),
-                Choice::NotBuilt { command: Some(command) } => bail!("engine_not_built: {command}"),
+                // Said plainly, for whoever types it would be told that there is no such command.
+                Choice::NotBuilt { command: Some(command) } => {
+                    bail!("engine_not_built: {command} would build it; this version has no such command yet")
+                }
                 Choice::NotBuilt { command: None } => {
                     bail!("engine_not_built: no profile that is built takes {shapes}")
                 }
