@@ -5,7 +5,6 @@ use std::{path::Path, sync::Arc};
 use candle_core::{DType, Device, Tensor};
 use greenroom_audio::{Pcm, SAMPLE_RATE};
 use greenroom_conditioning::TextTokenizer;
-use greenroom_dit::Runner;
 use greenroom_generator::{
     Conditioning, Description, GenerateError, Generator, LiveStream, LoadedLora, LoraCatalogue, PreparedSource, Prompt,
     SLICE_FRAMES, StreamSettings, Work,
@@ -23,7 +22,7 @@ use crate::{
     prompt::{Encoders, SILENCE_TIMBRE_FRAMES, Timbres, prompted},
     random::Size,
     source::{Encoded, compute, encoded},
-    stream::AcestepStream,
+    stream::{AcestepStream, Forwards},
 };
 
 /// Longest source: what the reference's largest profile takes.
@@ -179,12 +178,11 @@ impl Acestep {
         Arc::clone(&self.groups)
     }
 
-    /// A stream's way to the network: recorded where the live lane can.
-    pub(crate) fn runner(&self) -> Runner {
-        match &self.live_lane {
-            Some(lane) => Runner::recording(Arc::clone(lane)),
-            None => Runner::default(),
-        }
+    /// A stream's way to its networks: recorded where the live lane can.
+    pub(crate) fn forwards(&self) -> Forwards {
+        self.live_lane
+            .as_ref()
+            .map_or_else(Forwards::default, Forwards::recording)
     }
 
     pub(crate) fn live_device(&self) -> &Device {
@@ -294,7 +292,7 @@ impl Generator for Acestep {
             Arc::clone(&self.groups),
             &self.silence,
             self.live.clone(),
-            self.runner(),
+            self.forwards(),
             source,
             &*prompted(&conditioning)?,
             settings,

@@ -8,7 +8,6 @@ use std::{
 use candle_core::{Device, Tensor};
 use greenroom_audio::Pcm;
 use greenroom_diffusion::Sides;
-use greenroom_dit::Runner;
 use greenroom_generator::{Conditioning, GenerateError, LiveStream, PreparedSource, StreamSettings};
 use greenroom_weights::uniform;
 
@@ -17,7 +16,7 @@ use crate::{
     generator::Acestep,
     prompt::{Prompted, prompted},
     source::{Encoded, compute},
-    stream::AcestepStream,
+    stream::{AcestepStream, Forwards},
 };
 
 /// A part that is timed by itself.
@@ -105,7 +104,7 @@ impl Acestep {
             self.shared_groups(),
             self.silence(),
             self.live_device().clone(),
-            Runner::default(),
+            Forwards::default(),
             source,
             &*prompted(conditioning)?,
             settings,

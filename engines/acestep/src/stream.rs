@@ -9,7 +9,9 @@ use greenroom_dit::{LoraSet, Memory, Runner};
 use greenroom_generator::{
     Conditioning, GenerateError, Knobs, LiveStream, LoadedLora, PreparedSource, StreamSettings, Tick, Walk,
 };
+use greenroom_oobleck::Windows;
 use greenroom_sync::CancelFlag;
+use greenroom_weights::DeviceLane;
 
 use crate::{
     checkpoint::FRAME_SAMPLES,
@@ -23,13 +25,30 @@ use crate::{
 /// Channels of what is decoded.
 const CHANNELS: usize = 2;
 
+/// What a stream keeps of its networks' forwards.
+#[derive(Default)]
+pub(crate) struct Forwards {
+    dit: Runner,
+    vae: Windows,
+}
+
+impl Forwards {
+    /// Recorded where the lane can.
+    pub(crate) fn recording(lane: &Arc<dyn DeviceLane>) -> Self {
+        Self {
+            dit: Runner::recording(Arc::clone(lane)),
+            vae: Windows::recording(Arc::clone(lane)),
+        }
+    }
+}
+
 pub(crate) struct AcestepStream {
     groups: Arc<Groups>,
     device: Device,
     audio: Arc<Pcm>,
     walk: Option<Walk>,
     stream: Stream<Memory>,
-    runner: Runner,
+    forwards: Forwards,
     /// The LoRAs that this stream is heard with.
     loras: LoraSet,
 }
@@ -39,7 +58,7 @@ impl AcestepStream {
         groups: Arc<Groups>,
         silence: &Tensor,
         device: Device,
-        runner: Runner,
+        forwards: Forwards,
         source: PreparedSource,
         conditioning: &Prompted,
         settings: &StreamSettings,
@@ -61,7 +80,7 @@ impl AcestepStream {
             device,
             audio: source.audio,
             walk: settings.walk,
-            runner,
+            forwards,
             loras: LoraSet::default(),
         })
     }
@@ -83,7 +102,7 @@ impl AcestepStream {
     }
 
     /// Decodes a window of the newest generation: interleaved stereo.
-    fn decoded(&self, start: usize, frames: usize) -> Result<Option<Vec<f32>>, GenerateError> {
+    fn decoded(&mut self, start: usize, frames: usize) -> Result<Option<Vec<f32>>, GenerateError> {
         let Some(finished) = self.stream.latest() else {
             return Ok(None);
         };
@@ -98,9 +117,10 @@ impl AcestepStream {
             )));
         }
         let vae = self.groups.vae.lease()?;
-        let sound = vae
-            .live
-            .decode_window(&finished.latents, first - finished.part.start, count, cyclic)
+        let sound = self
+            .forwards
+            .vae
+            .decode(&vae.live, &finished.latents, first - finished.part.start, count, cyclic)
             .map_err(|error| compute(&error))?;
         let skipped = (start - first * FRAME_SAMPLES) * CHANNELS;
         Ok(Some(sound[skipped..skipped + frames * CHANNELS].to_vec()))
@@ -158,7 +178,7 @@ impl LiveStream for AcestepStream {
         }
         let dit = self.groups.dit.lease()?;
         let part = self.part(target_frame);
-        let ticked = self.stream.tick(&mut self.runner.on(&dit), part);
+        let ticked = self.stream.tick(&mut self.forwards.dit.on(&dit), part);
         // Work that is only queued belongs to the lease as well.
         let finished = ticked
             .and_then(|finished| self.device.synchronize().map(|()| finished))

@@ -11,9 +11,12 @@ mod cache;
 mod checkpoint;
 mod error;
 mod image;
+#[cfg(feature = "testing")]
+mod keeping;
 mod layout;
 mod mapping;
 mod random;
+mod recorder;
 mod source;
 
 pub use builder::ImageBuilder;
@@ -21,6 +24,9 @@ pub use cache::ImageKey;
 pub use checkpoint::{CheckpointError, CheckpointFile, Key, Spread, Tensors, write_random_checkpoint};
 pub use error::{BuildError, ImageError, WeightsError};
 pub use image::PackedImage;
+#[cfg(feature = "testing")]
+pub use keeping::KeepingLane;
 pub use layout::{ALIGNMENT, Layout, TensorEntry};
 pub use random::{RandomTensors, uniform};
+pub use recorder::{Recordable, Recorder};
 pub use source::{CopiedWeights, DeviceLane, HostWeights, LaneWork, Recording, WeightSource};

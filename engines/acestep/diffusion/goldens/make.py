@@ -38,9 +38,14 @@ def given(name, *shape):
     return uniform(name, 2, int(np.prod(shape))).astype(np.float64).reshape(shape)
 
 
+def bands(x, wavelet):
+    """Coefficients of the slow and the fast part of x over time, as one level of a wavelet sees them."""
+    return pywt.dwt(x, wavelet, mode="zero", axis=0)
+
+
 def split(x, wavelet):
-    """The slow and the fast part of x over time, as one level of a wavelet sees them."""
-    slow, fast = pywt.dwt(x, wavelet, mode="zero", axis=0)
+    """Both parts themselves."""
+    slow, fast = bands(x, wavelet)
     frames = x.shape[0]
     return pywt.idwt(slow, None, wavelet, mode="zero", axis=0)[:frames], pywt.idwt(None, fast, wavelet, mode="zero", axis=0)[:frames]
 
@@ -60,10 +65,34 @@ def guided(positive, negative, momentum, scale, rescale):
     return rescale * out * norm(positive) / norm(out) + (1 - rescale) * out, difference
 
 
-def corrected(moved, estimate, time, mode, wavelet, scale, high):
+def analytic(x):
+    spectrum, length = np.fft.fft(x, axis=0), x.shape[0]
+    gains = np.zeros((length, 1))
+    gains[0], gains[1 : (length + 1) // 2] = 1, 2
+    if length % 2 == 0:
+        gains[length // 2] = 1
+    return np.fft.ifft(spectrum * gains, axis=0)
+
+
+def faded(band, end, scale, multiplicative, magnitude_phase, threshold):
+    """DEMON's three faders on the coefficients of a band."""
+    sign = np.sign(band - end)
+    added = band + scale * sign * np.maximum(abs(band - end) - threshold, 0)
+    real = (1 - multiplicative) * added + multiplicative * band * (1 + scale * sign)
+    one, other = analytic(band), analytic(end)
+    turn = np.angle(one / (other + 1e-8))
+    magnitude = abs(one) + scale * (abs(one) - abs(other))
+    turned = (magnitude * np.exp(1j * (np.angle(one) + scale * turn))).real
+    return (1 - magnitude_phase) * real + magnitude_phase * turned
+
+
+def corrected(moved, estimate, time, mode, wavelet, scale, high, faders):
     if mode == "pix":
         return moved + scale * (moved - estimate)
     low, high = {"low": (time * scale, 0), "high": (0, (1 - time) * scale), "double": (time * scale, (1 - time) * high)}[mode]
+    if faders is not None:
+        scaled = zip(bands(moved, wavelet), bands(estimate, wavelet), (low, high))
+        return pywt.idwt(*(faded(*band, *faders) for band in scaled), wavelet, mode="zero", axis=0)[: len(moved)]
     slow, fast = split(moved - estimate, wavelet)
     return moved + low * slow + high * fast
 
@@ -98,7 +127,7 @@ def generation(case):
         moved = x + (then - now) * moved_v
         if case.get("dcw", ("double", "haar")) is not None:
             mode, wavelet = case.get("dcw", ("double", "haar"))
-            moved = corrected(moved, estimate, now, mode, wavelet, 0.05, 0.02)
+            moved = corrected(moved, estimate, now, mode, wavelet, 0.05, 0.02, case.get("faders"))
         x = moved
     return x
 
@@ -111,6 +140,10 @@ CASES = {
     "high": dict(dcw=("high", "sym8")),
     "double": dict(dcw=("double", "db8")),
     "pixel": dict(dcw=("pix", "haar")),
+    "threshold": dict(dcw=("double", "db4"), faders=(0, 0, 0.2)),
+    "multiplied": dict(dcw=("low", "haar"), faders=(0.7, 0, 0)),
+    "analytic": dict(dcw=("double", "haar"), faders=(0, 1, 0)),
+    "faders": dict(dcw=("high", "sym8"), faders=(0.4, 0.5, 0.05)),
     "initialize": dict(mode="initialize", scale=2.5),
     "full": dict(mode="full", scale=2.5, rescale=0.3),
     "short": dict(steps=3, denoise=0.7, hint_strength=0.4),
@@ -122,7 +155,10 @@ def main():
     out = {}
     for wavelet in ("haar", "db4", "sym8", "db8"):
         for frames in (40, 41, 3, 1):
-            out[f"{wavelet}.{frames}"] = split(given("signal", frames, 3), wavelet)[0]
+            signal = given("signal", frames, 3)
+            out[f"{wavelet}.{frames}"] = split(signal, wavelet)[0]
+            for name, band in zip(("slow", "fast"), bands(signal, wavelet)):
+                out[f"{wavelet}.{frames}.{name}"] = band
     save(out, "wavelets")
     out = {f"generation.{name}": generation(case) for name, case in CASES.items()}
     momentum = 0

@@ -5,7 +5,11 @@ use std::ops::Range;
 use candle_core::{Device, Result, Tensor};
 use greenroom_generator::{KnobValue, Knobs};
 
-use crate::{guidance::Guidance, wavelet::Wavelet};
+use crate::{
+    correction::{Correction, CorrectionMode, Faders},
+    guidance::Guidance,
+    wavelet::Wavelet,
+};
 
 /// Channels that one gain moves.
 const GAIN_GROUP: usize = 8;
@@ -36,26 +40,6 @@ pub(crate) struct Shared {
     pub(crate) sde_amplitude: f64,
     /// How often a second that swings between all and none of it; 0 where it does not.
     pub(crate) periodicity: f64,
-}
-
-/// Differential correction in the wavelet domain: pulls a step away from what the network takes for its end.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Correction {
-    pub(crate) mode: CorrectionMode,
-    pub(crate) wavelet: Wavelet,
-    /// Of what changes slowly; of everything in the modes that know no other.
-    pub(crate) scale: f64,
-    /// Of what changes fast, in the mode `Double`.
-    pub(crate) high_scale: f64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum CorrectionMode {
-    Low,
-    High,
-    Double,
-    /// Without wavelets, and the same at all times.
-    Pixel,
 }
 
 /// Knobs as they stand.
@@ -97,10 +81,17 @@ impl Controls {
             cfg_rescale: self.number("cfg_rescale", 0.0),
             x0_target: self.number("x0_target", 0.0),
             correction: corrects.then(|| Correction {
-                mode: self.choice("dcw_mode", mode_named).unwrap_or(CorrectionMode::Double),
+                mode: self
+                    .choice("dcw_mode", CorrectionMode::named)
+                    .unwrap_or(CorrectionMode::Double),
                 wavelet: self.choice("dcw_wavelet", Wavelet::named).unwrap_or(Wavelet::Haar),
                 scale: self.number("dcw_scaler", 0.05),
                 high_scale: self.number("dcw_high_scaler", 0.02),
+                faders: Faders {
+                    multiplicative: self.number("dcw_mult_blend", 0.0),
+                    analytic: self.number("dcw_mag_phase", 0.0),
+                    threshold: self.number("dcw_soft_thresh", 0.0),
+                },
             }),
             sde_amplitude: self.number("sde_amp", 0.0),
             periodicity: self.number("periodicity", 0.0),
@@ -159,16 +150,6 @@ impl Shared {
         let values: Vec<f32> = part.clone().map(at).collect();
         Tensor::from_vec(values, (part.len(), 1), device)
     }
-}
-
-fn mode_named(name: &str) -> Option<CorrectionMode> {
-    Some(match name {
-        "low" => CorrectionMode::Low,
-        "high" => CorrectionMode::High,
-        "double" => CorrectionMode::Double,
-        "pix" => CorrectionMode::Pixel,
-        _ => return None,
-    })
 }
 
 /// Where a curve is at a frame of so many, ends on ends, straight between its values.

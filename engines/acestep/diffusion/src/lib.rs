@@ -6,6 +6,7 @@
 
 mod conditioning;
 mod controls;
+mod correction;
 mod denoiser;
 mod guidance;
 mod noise;

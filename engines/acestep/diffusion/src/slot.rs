@@ -5,7 +5,7 @@ use std::{ops::Range, sync::Arc};
 use candle_core::{Result, Tensor};
 
 use crate::{
-    controls::{Birth, Correction, CorrectionMode, Shared},
+    controls::{Birth, Shared},
     guidance::{Guidance, guided},
     noise,
     schedule::schedule,
@@ -56,6 +56,8 @@ pub(crate) struct StepControls {
     pub(crate) x0_target: Option<Tensor>,
     /// Of a stochastic session.
     pub(crate) sde: Option<Tensor>,
+    /// What the correction's faders take of the bands' analytic signals.
+    pub(crate) quadrature: Option<Tensor>,
 }
 
 impl<P> Slot<P> {
@@ -115,7 +117,7 @@ impl<P> Slot<P> {
             None => self.straight(&velocity, &estimate, controls)?,
         };
         self.latents = match controls.shared.correction {
-            Some(correction) => correction.apply(&moved, &estimate, now)?,
+            Some(correction) => correction.apply(&moved, &estimate, now, controls.quadrature.as_ref())?,
             None => moved,
         };
         self.step += 1;
@@ -166,21 +168,6 @@ impl<P> Slot<P> {
         }
         let fresh = noise::normal(self.seed, self.step as u64 + 1, aim.dims2()?, aim.device())?;
         mixed(&aim, &fresh, then)
-    }
-}
-
-impl Correction {
-    /// `moved` after a step from time `now`, at which the network took `estimate` for the end.
-    fn apply(&self, moved: &Tensor, estimate: &Tensor, now: f64) -> Result<Tensor> {
-        let difference = (moved - estimate)?;
-        let (low, high) = match self.mode {
-            CorrectionMode::Pixel => return moved + (difference * self.scale)?,
-            CorrectionMode::Low => (now * self.scale, 0.0),
-            CorrectionMode::High => (0.0, (1.0 - now) * self.scale),
-            CorrectionMode::Double => (now * self.scale, (1.0 - now) * self.high_scale),
-        };
-        let slow = self.wavelet.low(&difference)?;
-        (moved + (difference * high)?)? + (slow * (low - high))?
     }
 }
 

@@ -8,6 +8,7 @@ use greenroom_generator::{Knobs, StreamSettings};
 use crate::{
     conditioning::{Conditioning, Prompts},
     controls::Controls,
+    correction::quadrature,
     denoiser::{Batch, Denoiser},
     guidance::Guidance,
     noise::Noise,
@@ -60,6 +61,8 @@ pub struct Stream<P> {
     /// The newest first.
     history: VecDeque<Tensor>,
     latest: Option<(u64, Finished)>,
+    /// Made when a fader first asks for it, for bands of one length.
+    quadrature: Option<Tensor>,
 }
 
 impl<P> Stream<P> {
@@ -91,6 +94,7 @@ impl<P> Stream<P> {
             noise: Noise::default(),
             history: VecDeque::new(),
             latest: None,
+            quadrature: None,
         };
         stream.set_depth(settings.depth);
         Ok(stream)
@@ -261,7 +265,7 @@ impl<P> Stream<P> {
         self.controls.curve(name, self.source.frames()?, &self.part, device)
     }
 
-    fn step_controls(&self, device: &Device) -> Result<StepControls> {
+    fn step_controls(&mut self, device: &Device) -> Result<StepControls> {
         let shared = self.controls.shared();
         let sde = if self.sde {
             Some(match self.curve("sde_denoise_curve", device)? {
@@ -271,12 +275,25 @@ impl<P> Stream<P> {
         } else {
             None
         };
+        let bands = shared
+            .correction
+            .and_then(|correction| correction.analytic_length(self.part.len()));
+        let quadrature = bands.map(|length| self.quadrature(length, device)).transpose()?;
         Ok(StepControls {
+            quadrature,
             shared,
             velocity_scale: self.curve("velocity_scale_curve", device)?,
             x0_target: self.curve("x0_target_curve", device)?,
             sde,
         })
+    }
+
+    fn quadrature(&mut self, length: usize, device: &Device) -> Result<Tensor> {
+        let made = match self.quadrature.take() {
+            Some(made) if made.dim(0)? == length => made,
+            _ => quadrature(length, device)?,
+        };
+        Ok(self.quadrature.insert(made).clone())
     }
 
     /// Of every slot, and of its negative prompt where that is asked for: in one forward.

@@ -1,4 +1,4 @@
-//! The part of a signal that changes slowly, as a wavelet sees it.
+//! What of a signal changes slowly and what fast, as a wavelet sees it.
 
 use candle_core::{Result, Tensor};
 
@@ -11,6 +11,8 @@ pub(crate) enum Wavelet {
     Daubechies8,
 }
 
+/// Sums of pairs.
+const HAAR: [f64; 2] = [std::f64::consts::FRAC_1_SQRT_2; 2];
 /// Low-pass filters (Daubechies 1992), in the order in which they reconstruct.
 const DAUBECHIES_4: [f64; 8] = [
     0.230_377_813_308_896_5,
@@ -76,10 +78,44 @@ impl Wavelet {
     pub(crate) fn low(self, x: &Tensor) -> Result<Tensor> {
         match self {
             Self::Haar => haar_low(x),
-            Self::Daubechies4 => filtered_low(x, &DAUBECHIES_4),
-            Self::Symlet8 => filtered_low(x, &SYMLET_8),
-            Self::Daubechies8 => filtered_low(x, &DAUBECHIES_8),
+            _ => spread(&analysed(x, self.filter())?, self.filter(), x.dim(0)?),
         }
+    }
+
+    /// Coefficients of the slow and the fast band of x [frames, channels]: [`Self::coefficients`] of each.
+    pub(crate) fn split(self, x: &Tensor) -> Result<[Tensor; 2]> {
+        Ok([analysed(x, self.filter())?, analysed(x, &self.high_pass())?])
+    }
+
+    /// The signal of so many frames that has these coefficients.
+    pub(crate) fn joined(self, bands: &[Tensor; 2], frames: usize) -> Result<Tensor> {
+        let [slow, fast] = bands;
+        spread(slow, self.filter(), frames)? + spread(fast, &self.high_pass(), frames)?
+    }
+
+    /// Coefficients of a band of so many frames.
+    pub(crate) fn coefficients(self, frames: usize) -> usize {
+        windows(frames, self.filter().len())
+    }
+
+    fn filter(self) -> &'static [f64] {
+        match self {
+            Self::Haar => &HAAR,
+            Self::Daubechies4 => &DAUBECHIES_4,
+            Self::Symlet8 => &SYMLET_8,
+            Self::Daubechies8 => &DAUBECHIES_8,
+        }
+    }
+
+    /// The low-pass filter backwards, every other tap turned over.
+    fn high_pass(self) -> Vec<f64> {
+        let signs = [1.0, -1.0].into_iter().cycle();
+        self.filter()
+            .iter()
+            .rev()
+            .zip(signs)
+            .map(|(tap, sign)| sign * tap)
+            .collect()
     }
 }
 
@@ -99,12 +135,15 @@ fn haar_low(x: &Tensor) -> Result<Tensor> {
         .narrow(0, 0, frames)
 }
 
-/// Filtered, every other value kept, and spread by the same filter again.
-fn filtered_low(x: &Tensor, filter: &[f64]) -> Result<Tensor> {
+/// Windows of a filter that touch a signal, at even places.
+fn windows(frames: usize, taps: usize) -> usize {
+    frames.div_ceil(2) + taps / 2 - 1
+}
+
+/// Filtered, every other value kept: [windows, channels].
+fn analysed(x: &Tensor, filter: &[f64]) -> Result<Tensor> {
     let (frames, channels) = x.dims2()?;
-    let half = filter.len() / 2;
-    // Every window of the filter that touches the signal, at even places.
-    let windows = frames.div_ceil(2) + half - 1;
+    let (half, windows) = (filter.len() / 2, windows(frames, filter.len()));
     let front = filter.len() - 2;
     let length = 2 * (windows + half - 1);
     let padded = x.pad_with_zeros(0, front, length - front - frames)?;
@@ -115,17 +154,25 @@ fn filtered_low(x: &Tensor, filter: &[f64]) -> Result<Tensor> {
     for (tap, weight) in filter.iter().enumerate() {
         coarse = (coarse + (phases[tap % 2].narrow(0, tap / 2, windows)? * *weight)?)?;
     }
-    let spread = |parity: usize| -> Result<Tensor> {
-        let mut phase = Tensor::zeros((length / 2, channels), x.dtype(), x.device())?;
+    Ok(coarse)
+}
+
+/// Coefficients spread over so many frames by the filter that they were made with.
+fn spread(coefficients: &Tensor, filter: &[f64], frames: usize) -> Result<Tensor> {
+    let (windows, channels) = coefficients.dims2()?;
+    let half = filter.len() / 2;
+    let length = 2 * (windows + half - 1);
+    let phase = |parity: usize| -> Result<Tensor> {
+        let mut phase = Tensor::zeros((length / 2, channels), coefficients.dtype(), coefficients.device())?;
         for tap in (parity..filter.len()).step_by(2) {
             let shift = tap / 2;
-            let part = coarse.pad_with_zeros(0, shift, half - 1 - shift)?;
+            let part = coefficients.pad_with_zeros(0, shift, half - 1 - shift)?;
             phase = (phase + (part * filter[tap])?)?;
         }
         Ok(phase)
     };
-    let both = Tensor::stack(&[spread(0)?, spread(1)?], 1)?;
-    both.reshape((length, channels))?.narrow(0, front, frames)
+    let both = Tensor::stack(&[phase(0)?, phase(1)?], 1)?;
+    both.reshape((length, channels))?.narrow(0, filter.len() - 2, frames)
 }
 
 #[cfg(test)]
@@ -160,6 +207,24 @@ mod tests {
             for frames in [40, 41, 3, 1] {
                 let low = wavelet.low(&signal(frames)).unwrap();
                 let off = off(&low, &goldens[&format!("{name}.{frames}")]);
+                assert!(off < 1e-6, "{name}, {frames} frames: {off:.1e}");
+            }
+        }
+    }
+
+    #[test]
+    fn both_bands_together_are_the_signal() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/goldens/wavelets.safetensors");
+        let goldens = candle_core::safetensors::load(path, &Device::Cpu).unwrap();
+        for (wavelet, name) in ALL.into_iter().zip(["haar", "db4", "sym8", "db8"]) {
+            for frames in [40, 41, 3, 1] {
+                let bands = wavelet.split(&signal(frames)).unwrap();
+                for (band, which) in bands.iter().zip(["slow", "fast"]) {
+                    assert_eq!(band.dim(0).unwrap(), wavelet.coefficients(frames));
+                    let off = off(band, &goldens[&format!("{name}.{frames}.{which}")]);
+                    assert!(off < 1e-6, "{name}, {which} of {frames} frames: {off:.1e}");
+                }
+                let off = off(&wavelet.joined(&bands, frames).unwrap(), &signal(frames));
                 assert!(off < 1e-6, "{name}, {frames} frames: {off:.1e}");
             }
         }

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use candle_core::{Device, Result, Tensor};
 use greenroom_diffusion::{Batch, Denoiser};
-use greenroom_weights::DeviceLane;
+use greenroom_weights::{DeviceLane, Recordable, Recorder};
 
 use crate::{
-    network::{Dit, Inputs, Memories, Memory},
-    recorded::{Forward, Recorder},
+    network::{Dit, Memories, Memory},
+    recorded::{Forward, Recorded, Shape},
     time,
 };
 
@@ -20,7 +20,7 @@ const STATES_STEP: usize = 32;
 pub struct Runner {
     /// Those of the last forward.
     assembled: Option<Assembled>,
-    recorder: Option<Recorder>,
+    recorder: Option<Recorder<Shape, Recorded>>,
 }
 
 /// Prompts, and their memories side by side.
@@ -112,22 +112,16 @@ impl Denoiser for Running<'_> {
         let Some(assembled) = assembled else {
             candle_core::bail!("a forward without prompts")
         };
+        let forward = Forward {
+            network: self.network,
+            latents: batch.latents,
+            context: batch.context,
+            times: &times,
+            assembled,
+        };
         match recorder {
-            Some(recorder) => recorder.forward(
-                self.network,
-                &Forward {
-                    latents: batch.latents,
-                    context: batch.context,
-                    times: &times,
-                    assembled,
-                },
-            ),
-            None => self.network.forward(&Inputs {
-                latents: batch.latents,
-                context: batch.context,
-                times: &times,
-                memories: &assembled.memories,
-            }),
+            Some(recorder) => recorder.run(&forward),
+            None => forward.run(),
         }
     }
 }

@@ -13,6 +13,7 @@ mod error;
 mod layers;
 mod layout;
 mod pack;
+mod recorded;
 #[cfg(test)]
 mod tests;
 mod window;
@@ -26,6 +27,7 @@ pub use conformance::conformance;
 pub use error::OobleckError;
 pub use layout::keys;
 pub use pack::{LAYOUT_VERSION, pack};
+pub use recorded::Windows;
 
 use config::tiles;
 use decoder::Decoder;

@@ -78,22 +78,38 @@ impl Oobleck {
         cyclic: bool,
         margin: usize,
     ) -> Result<Tensor> {
-        let length = latents.dim(0)?;
-        if frames.is_empty() || length == 0 || (!cyclic && frames.end > length) {
-            bail!("frames {frames:?} cannot be decoded: there are {length}")
-        }
-        let around = if cyclic { Window::in_loop } else { Window::between_ends };
-        let window = around(length, frames.start, frames.len(), margin);
-        let parts = window
-            .ranges
-            .into_iter()
-            .map(|range| latents.narrow(0, range.start, range.len()));
-        let rows = match parts.collect::<Result<Vec<_>>>()?.as_slice() {
-            [whole] => whole.clone(),
-            parts => Tensor::cat(parts, 0)?,
-        };
-        self.decoder.forward(&rows, &window.kept)
+        let (latents, kept) = window_of(latents, frames, cyclic, margin)?;
+        self.decoder.forward(&latents, &kept)
     }
+
+    /// The latents that a window of these frames decodes, and which of them are kept.
+    pub(crate) fn window(
+        &self,
+        latents: &Tensor,
+        frames: Range<usize>,
+        cyclic: bool,
+    ) -> Result<(Tensor, Range<usize>)> {
+        window_of(latents, frames, cyclic, WINDOW_MARGIN)
+    }
+}
+
+/// The frames and so many on either side, one after another, and which of them all are kept.
+fn window_of(latents: &Tensor, frames: Range<usize>, cyclic: bool, margin: usize) -> Result<(Tensor, Range<usize>)> {
+    let length = latents.dim(0)?;
+    if frames.is_empty() || length == 0 || (!cyclic && frames.end > length) {
+        bail!("frames {frames:?} cannot be decoded: there are {length}")
+    }
+    let around = if cyclic { Window::in_loop } else { Window::between_ends };
+    let window = around(length, frames.start, frames.len(), margin);
+    let parts = window
+        .ranges
+        .into_iter()
+        .map(|range| latents.narrow(0, range.start, range.len()));
+    let rows = match parts.collect::<Result<Vec<_>>>()?.as_slice() {
+        [whole] => whole.clone(),
+        parts => Tensor::cat(parts, 0)?,
+    };
+    Ok((rows, window.kept))
 }
 
 #[cfg(test)]

@@ -72,8 +72,8 @@ pub(super) fn conformance() -> anyhow::Result<u8> {
     let lane = Lane::open(&gpu)?;
     let pool = Arc::new(ThreadSettings::of_this_machine().signal_pool()?);
     let mut compared = greenroom_kernels::conformance(lane.device())?;
-    compared.extend(greenroom_oobleck::conformance(lane.device())?);
     let lane = lane as Arc<dyn DeviceLane>;
+    compared.extend(greenroom_oobleck::conformance(&lane)?);
     compared.extend(greenroom_dit::conformance(&lane)?);
     compared.extend(greenroom_separator::melband_conformance(
         &lane,

@@ -28,6 +28,9 @@ fn deeds() -> impl Strategy<Value = Vec<Deed>> {
         (Just("x0_target"), 0.0..=1.0),
         (Just("ch_g0"), 0.0..=3.0),
         (Just("dcw_scaler"), 0.0..=0.5),
+        (Just("dcw_mult_blend"), 0.0..=1.0),
+        (Just("dcw_mag_phase"), 0.0..=1.0),
+        (Just("dcw_soft_thresh"), 0.0..=0.3),
     ];
     let deed = prop_oneof![
         6 => (1_u8..20).prop_map(Deed::Tick),

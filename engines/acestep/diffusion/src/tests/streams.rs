@@ -23,6 +23,30 @@ fn cases() -> Vec<(&'static str, Knobs)> {
         ("double", wavelet("double", "db8")),
         ("pixel", wavelet("pix", "haar")),
         (
+            "threshold",
+            [wavelet("double", "db4"), vec![("dcw_soft_thresh", number(0.2))]].concat(),
+        ),
+        (
+            "multiplied",
+            [wavelet("low", "haar"), vec![("dcw_mult_blend", number(0.7))]].concat(),
+        ),
+        (
+            "analytic",
+            [wavelet("double", "haar"), vec![("dcw_mag_phase", number(1.0))]].concat(),
+        ),
+        (
+            "faders",
+            [
+                wavelet("high", "sym8"),
+                vec![
+                    ("dcw_mult_blend", number(0.4)),
+                    ("dcw_mag_phase", number(0.5)),
+                    ("dcw_soft_thresh", number(0.05)),
+                ],
+            ]
+            .concat(),
+        ),
+        (
             "initialize",
             vec![("rcfg_mode", choice("initialize")), ("guidance_scale", number(2.5))],
         ),

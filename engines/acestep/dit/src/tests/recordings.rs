@@ -1,59 +1,13 @@
 //! Forwards that a lane repeats: on a lane that records by keeping the work.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering},
-};
+use std::sync::Arc;
 
-use candle_core::{Device, Result, Tensor, bail};
+use candle_core::Tensor;
 use greenroom_diffusion::{Batch, Denoiser};
-use greenroom_weights::{DeviceLane, LaneWork, PackedImage, Recording, WeightSource};
+use greenroom_weights::{DeviceLane, KeepingLane};
 
 use super::{TINY, given, prompts, tiny};
 use crate::{Dit, Memory, Runner};
-
-/// Repeats work by doing it: over the same tensors, as a graph does.
-#[derive(Default)]
-struct Keeping {
-    recorded: AtomicU32,
-    repeated: Arc<AtomicU32>,
-    fails: bool,
-}
-
-struct Kept(LaneWork, Arc<AtomicU32>);
-
-impl Recording for Kept {
-    fn repeat(&self) -> Result<()> {
-        self.1.fetch_add(1, Ordering::Relaxed);
-        (self.0)()
-    }
-}
-
-impl DeviceLane for Keeping {
-    fn device(&self) -> &Device {
-        &Device::Cpu
-    }
-
-    fn weights<'a>(&'a self, _: &'a PackedImage, _: u64) -> std::result::Result<Box<dyn WeightSource + 'a>, String> {
-        Err("there is no device".into())
-    }
-
-    fn record(&self, work: LaneWork) -> Result<Option<Box<dyn Recording>>> {
-        self.recorded.fetch_add(1, Ordering::Relaxed);
-        work()?;
-        if self.fails {
-            bail!("this lane cannot")
-        }
-        Ok(Some(Box::new(Kept(work, Arc::clone(&self.repeated)))))
-    }
-}
-
-impl Keeping {
-    fn counts(&self) -> (u32, u32) {
-        let count = |counter: &AtomicU32| counter.load(Ordering::Relaxed);
-        (count(&self.recorded), count(&self.repeated))
-    }
-}
 
 /// One forward of as many slots as prompts, of numbers that belong to `step`.
 fn forward(runner: &mut Runner, network: &Arc<Dit>, step: usize, frames: usize, prompts: &[Arc<Memory>]) -> Vec<f32> {
@@ -74,7 +28,7 @@ fn forward(runner: &mut Runner, network: &Arc<Dit>, step: usize, frames: usize, 
 
 #[test]
 fn a_repeated_forward_is_the_forward_to_the_bit() {
-    let (network, lane) = (tiny(), Arc::new(Keeping::default()));
+    let (network, lane) = (tiny(), Arc::new(KeepingLane::default()));
     let known = prompts(&network);
     let mut recording = Runner::recording(Arc::clone(&lane) as Arc<dyn DeviceLane>);
     let mut eager = Runner::default();
@@ -104,7 +58,7 @@ fn a_repeated_forward_is_the_forward_to_the_bit() {
 
 #[test]
 fn what_came_out_before_is_not_overwritten() {
-    let (network, lane) = (tiny(), Arc::new(Keeping::default()));
+    let (network, lane) = (tiny(), Arc::new(KeepingLane::default()));
     let known = prompts(&network);
     let mut runner = Runner::recording(lane as Arc<dyn DeviceLane>);
     let mut velocity = |step: usize| {
@@ -130,7 +84,7 @@ fn what_came_out_before_is_not_overwritten() {
 
 #[test]
 fn another_network_is_recorded_anew() {
-    let lane = Arc::new(Keeping::default());
+    let lane = Arc::new(KeepingLane::default());
     let mut runner = Runner::recording(Arc::clone(&lane) as Arc<dyn DeviceLane>);
     for _ in 0..2 {
         let network = tiny();
@@ -145,10 +99,7 @@ fn another_network_is_recorded_anew() {
 #[test]
 fn a_lane_that_cannot_record_is_asked_once() {
     let network = tiny();
-    let lane = Arc::new(Keeping {
-        fails: true,
-        ..Keeping::default()
-    });
+    let lane = Arc::new(KeepingLane::that_fails());
     let known = prompts(&network);
     let mut runner = Runner::recording(Arc::clone(&lane) as Arc<dyn DeviceLane>);
     let mut eager = Runner::default();

@@ -1,6 +1,7 @@
 //! Parity with an independent implementation, whose numbers `goldens/make.py` wrote down, and of tiles and windows with the whole.
 
 mod parts;
+mod recordings;
 mod stages;
 
 use std::{fs, path::Path, sync::Arc};
