@@ -2,20 +2,19 @@
 
 #[cfg(feature = "simulated-stage")]
 mod simulated;
+mod warm;
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use anyhow::Context;
 use candle_core::DType;
 use greenroom_acestep::{Acestep, AcestepOptions, Lanes};
-use greenroom_audio::{Pcm, SAMPLE_RATE};
 use greenroom_director::{Group, Plan, Span, Times};
 use greenroom_generator::{Generator, PlayerSettings};
 use greenroom_library::{Library, Limits, RealDisk, Recovery, Uploads};
 use greenroom_separator::{Melband, MelbandOptions, Separator, Spleeter, SpleeterOptions};
 use greenroom_spectral::Spectral;
 use greenroom_stage::{Stage, Tenant};
-use greenroom_sync::CancelFlag;
 use greenroom_weighted::{Weighted, WeightedConfig};
 
 use crate::{
@@ -219,7 +218,7 @@ pub fn assemble(config: &Config, engines: Engines) -> anyhow::Result<(PodConfig,
             .context("a weight group cannot be registered")?;
     }
     if config.startup_warmup && engines.device.is_gpu() {
-        warm_up(&engines, &*stage).context("the GPU could not be warmed up")?;
+        warm::warm_up(&engines, &*stage).context("the GPU could not be warmed up")?;
     }
     let (library, recovery) = open_library(config)?;
     let pod = PodConfig {
@@ -238,26 +237,6 @@ pub fn assemble(config: &Config, engines: Engines) -> anyhow::Result<(PodConfig,
         threads: ThreadSettings::of_this_machine(),
     };
     Ok((pod, recovery))
-}
-
-/// Uses every kernel of the separator once: the first use costs seconds, and nobody should wait for it in the middle of a session. Nothing
-/// else is on the device yet.
-fn warm_up(engines: &Engines, stage: &dyn Stage) -> anyhow::Result<()> {
-    let Ok(open) = &engines.separator else { return Ok(()) };
-    let started = Instant::now();
-    stage.restore(Group::Separator.name())?;
-    let mut rip = open
-        .separator
-        .begin(Arc::new(Pcm::new(SAMPLE_RATE, 2, vec![0.0; 2 * SAMPLE_RATE as usize])))?;
-    let room = stage.admit(open.separator.workspace_bytes())?;
-    while rip.progress().0 < rip.progress().1 {
-        rip.run_batch(&CancelFlag::new())?;
-    }
-    drop((rip, room));
-    stage.park(Group::Separator.name())?;
-    engines.device.settle()?;
-    tracing::info!(seconds = started.elapsed().as_secs_f64(), "the separator is warm");
-    Ok(())
 }
 
 /// The device's stage.

@@ -2,6 +2,7 @@ import { useSyncExternalStore } from "react";
 
 import { Knobs } from "../ui/Knobs";
 import { Library } from "../ui/Library";
+import { Loras } from "../ui/Loras";
 import { Prompt } from "../ui/Prompt";
 import { Stage } from "../ui/Stage";
 import { Strips } from "../ui/Strips";
@@ -20,6 +21,7 @@ export function App({ pod }: { pod: Pod }) {
           <Waveform pod={pod} view={view} />
           <Strips pod={pod} view={view} />
           <Knobs pod={pod} view={view} />
+          <Loras pod={pod} view={view} />
           <Prompt pod={pod} view={view} />
         </section>
         <aside>

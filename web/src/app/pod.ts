@@ -2,6 +2,7 @@ import * as api from "../api";
 import { AudioEngine } from "../audio/engine";
 import { type ClientMessage, SAMPLE_RATE, type ServerMessage, type SessionConfig, type StemSourceMode } from "../generated/wire";
 import { step } from "../state/connection";
+import { lorasToKeep, withoutGone } from "../state/loras";
 import { Store, type StripName, gains } from "../state/store";
 import { BinaryOrder } from "../wire/binary";
 import type { WorkerAnswer, WorkerRequest } from "../wire/slices.worker";
@@ -88,6 +89,10 @@ export class Pod {
     this.store.update((view) => ({ knobs: { ...view.knobs, [name]: value } }));
   }
 
+  setLora(id: string, enabled: boolean): void {
+    this.send({ type: enabled ? "enable_lora" : "disable_lora", id });
+  }
+
   setStrip(name: StripName, change: Partial<{ level: number; solo: boolean; mute: boolean }>): void {
     this.store.update((view) => ({ strips: { ...view.strips, [name]: { ...view.strips[name], ...change } } }));
     this.engine.send({ kind: "gains", ...gains(this.store.get().strips) });
@@ -164,6 +169,7 @@ export class Pod {
         client_id: clientId(),
         prompt: view.prompt.tags,
         wants: ["stem_progress", "vram", "source_id"],
+        ...lorasToKeep(view.loras, view.knobs),
       };
       socket.send(JSON.stringify(config));
     };
@@ -204,6 +210,7 @@ export class Pod {
           playing: { name: asked, sourceId, duration, bpm, key, timeSignature: time_signature },
           swapping: null,
           loop: null,
+          loras: message.lora_catalog,
           stemsLoaded: null,
           paused: false,
         }));
@@ -231,6 +238,9 @@ export class Pod {
         break;
       case "stem_progress":
         this.stemState(message.fixture_name, message.state, message.done, message.total);
+        break;
+      case "lora_catalog":
+        this.store.update(({ knobs }) => ({ loras: message.catalog, knobs: withoutGone(knobs, message.catalog) }));
         break;
       case "vram":
         this.store.update({ vram: message });

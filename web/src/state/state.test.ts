@@ -1,7 +1,8 @@
 import { expect, test } from "vitest";
 
-import { CLOSE_CODES } from "../generated/wire";
+import { CLOSE_CODES, type LoraEntry } from "../generated/wire";
 import { type Connection, step } from "./connection";
+import { lorasToKeep, strengthKnob, withoutGone } from "./loras";
 import { gains, initialView } from "./store";
 
 const live: Connection = { state: "live", sessionId: "1" };
@@ -41,4 +42,20 @@ test("a solo silences the others, and levels count", () => {
   expect(gains(strips)).toEqual({ live: 1, vocals: 0, instruments: 0 });
   strips.vocals = { level: 0.5, solo: true, mute: true };
   expect(gains(strips)).toEqual({ live: 0, vocals: 0.5, instruments: 0 });
+});
+
+test("what is enabled is asked for again, as strong as it was turned", () => {
+  const lora = (id: string, state: string) => ({ id, state, strength: 0.7 }) as LoraEntry;
+  const loras = [lora("tape", "enabled"), lora("dust", "registered"), lora("bells", "loading"), lora("torn", "failed")];
+  expect(lorasToKeep(loras, { [strengthKnob("tape")]: 1.2 })).toEqual({
+    enabled_loras: ["tape", "bells"],
+    lora_strengths: { tape: 1.2, bells: 0.7 },
+  });
+  expect(lorasToKeep([lora("dust", "registered")], {})).toEqual({});
+});
+
+test("a strength is forgotten with its LoRA, and no other knob", () => {
+  const disabled = [{ id: "tape", state: "registered" } as LoraEntry, { id: "dust", state: "enabled" } as LoraEntry];
+  const knobs = { denoise: 0.5, [strengthKnob("tape")]: 1.5, [strengthKnob("dust")]: 0.4 };
+  expect(withoutGone(knobs, disabled)).toEqual({ denoise: 0.5, [strengthKnob("dust")]: 0.4 });
 });

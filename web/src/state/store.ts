@@ -1,4 +1,4 @@
-import type { Ready, StemState, Vram } from "../generated/wire";
+import type { LoraEntry, Ready, StemState, Vram } from "../generated/wire";
 import { KNOBS } from "../generated/wire";
 import type { Connection } from "./connection";
 
@@ -39,6 +39,7 @@ export type View = {
   knobs: Record<string, number>;
   prompt: { tags: string; tagsB: string; key: string; timeSignature: string; blend: number; applied: string | null };
   loop: [number, number] | null;
+  loras: LoraEntry[];
   vram: Vram | null;
   figures: Figures;
   notices: { id: number; text: string }[];
@@ -62,6 +63,7 @@ export function initialView(): View {
     knobs: Object.fromEntries(KNOBS.flatMap((knob) => (knob.kind === "number" || knob.kind === "integer" ? [[knob.name, knob.default]] : []))),
     prompt: { tags: "instrumental music", tagsB: "", key: "", timeSignature: "4", blend: 0, applied: null },
     loop: null,
+    loras: [],
     vram: null,
     figures: { tickMs: 0, decMs: 0, numGens: 0, slices: 0, slicesLate: 0 },
     notices: [],
