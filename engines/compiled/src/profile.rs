@@ -31,11 +31,17 @@ impl Shapes {
     /// A step of the diffusion: slots, latent frames (padded to an even number here), and tokens of the longest condition.
     #[must_use]
     pub fn decoder(batch: u64, frames: u64, tokens: u64) -> Self {
+        Self::decoder_of_width(batch, frames, tokens, 2048)
+    }
+
+    /// The same of a network with conditions of another width than the published one's.
+    #[must_use]
+    pub fn decoder_of_width(batch: u64, frames: u64, tokens: u64, width: u64) -> Self {
         let frames = frames.next_multiple_of(2);
         Self::new(&[
             ("hidden_states", &[batch, frames, 64]),
             ("timestep", &[batch]),
-            ("encoder_hidden_states", &[batch, tokens, 2048]),
+            ("encoder_hidden_states", &[batch, tokens, width]),
             ("context_latents", &[batch, frames, 128]),
         ])
     }
