@@ -248,6 +248,7 @@ fn plan(weights_bytes: [Option<u64>; 5], budget_bytes: u64, policy: Policy) -> P
             need(&[Group::Dit, Group::Vae]),
             need(&[Group::Separator]),
         ],
+        engines_only: greenroom_director::Components::NONE,
         budget_bytes,
         keeps_stems: false,
         policy,

@@ -102,6 +102,7 @@ fn plan() -> Plan {
             need(&[Group::Dit, Group::Vae]),
             need(&[Group::Separator]),
         ],
+        engines_only: greenroom_director::Components::NONE,
         budget_bytes: 65,
         keeps_stems: true,
         times: Times {

@@ -373,6 +373,7 @@ mod tests {
         Plan {
             weights_bytes,
             needs: [Need::default(); 5],
+            engines_only: greenroom_director::Components::NONE,
             budget_bytes: 10,
             keeps_stems: false,
             policy: Policy::Always,
