@@ -137,7 +137,7 @@ fn the_order_of_forced_out_clients_is_not_that_of_their_keys() {
 fn scripts_walk_every_legal_cell() {
     let mut runner = TestRunner::new_with_rng(config(), TestRng::deterministic_rng(RngAlgorithm::ChaCha));
     let _before = coverage::take();
-    for number in (0..PLANS).cycle().take(80 * usize::from(PLANS)) {
+    for number in (0..PLANS).cycle().take(160 * usize::from(PLANS)) {
         let steps = scripts().new_tree(&mut runner).unwrap().current();
         script::run(number, &steps).unwrap();
     }

@@ -347,6 +347,8 @@ fn task_name(task: Task) -> &'static str {
         Task::CloseStream { .. } => "close_stream",
         Task::Restore { .. } => "restore",
         Task::Park { .. } => "park",
+        Task::LoadEngine { .. } => "load_engine",
+        Task::UnloadEngine { .. } => "unload_engine",
     }
 }
 
