@@ -29,6 +29,7 @@ pub(crate) fn plan(chance: &mut Chance) -> Plan {
             need(&[Group::Dit, Group::Vae]),
             rip,
         ],
+        engines_only: greenroom_director::Components::NONE,
         budget_bytes: chance.between(40, 90),
         keeps_stems: chance.permille(600),
         policy: match chance.between(0, 4) {

@@ -68,7 +68,9 @@ impl Awaits {
             | Task::SwapSource { .. }
             | Task::EncodePrompt { .. }
             | Task::CloseStream { .. } => Self::Live,
-            Task::Restore { .. } | Task::Park { .. } => Self::Stage,
+            Task::Restore { .. } | Task::Park { .. } | Task::LoadEngine { .. } | Task::UnloadEngine { .. } => {
+                Self::Stage
+            }
             Task::Save { .. } | Task::SaveStems { .. } | Task::Wipe { .. } => Self::Disk,
         }
     }
@@ -440,12 +442,13 @@ impl State {
             _ => Moment::default(),
         };
         self.ids.saw(&event);
+        self.onlooker.told(&event);
         let mut effects = Effects::new();
         let mut before = Before::of(&self.director, &event, setting.plan.uploads);
         if let Event::JobEnded { job, outcome } = event
             && let Some((_, task, _)) = self.director.jobs().find(|(id, ..)| *id == job)
         {
-            self.onlooker.ended(task, outcome);
+            self.onlooker.ended(job, task, outcome);
         }
         if let Event::RipProgress { .. } = event {
             self.onlooker.progressed();
@@ -527,11 +530,14 @@ impl Model for PodModel {
             hash: 0,
             broken: None,
         };
-        for found in &self.setting.found {
+        for (place, found) in self.setting.found.iter().enumerate() {
             let track = TrackId(state.ids.track);
-            state.broken = state
-                .tell(&self.setting, Event::TrackFound { track, found: *found })
-                .err();
+            let found = Event::TrackFound { track, found: *found };
+            let engines = self.setting.measured.get(place).copied();
+            let measured = engines.map(|engines| Event::SourceMeasured { track, engines });
+            for event in [Some(found), measured].into_iter().flatten() {
+                state.broken = state.tell(&self.setting, event).err();
+            }
         }
         state.hash = state.canonical();
         self.recorder.with(state.hash, |record| {

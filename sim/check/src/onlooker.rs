@@ -5,8 +5,8 @@
 use std::hash::{Hash, Hasher};
 
 use greenroom_director::{
-    Close, ConnectionId, Director, Effect, Event, Group, Outcome, Phase, Plan, Policy, Stand, Task, TrackId, Uploads,
-    Work,
+    Close, ConnectionId, Director, Effect, Event, Group, JobId, Outcome, Phase, Plan, Policy, Stand, Task, TrackId,
+    Uploads, Work, script::EngineWatch,
 };
 
 use crate::Owing;
@@ -21,6 +21,23 @@ pub(super) struct Onlooker {
     batch_done: bool,
     /// The closing that the live thread has not left the gate for yet.
     draining: Option<Draining>,
+    engines: Engines,
+}
+
+/// What is seen of engines: it follows from the director's state, and is no part of one's own.
+#[derive(Clone, Debug, Default)]
+struct Engines(EngineWatch);
+
+impl PartialEq for Engines {
+    fn eq(&self, _other: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Engines {}
+
+impl Hash for Engines {
+    fn hash<H: Hasher>(&self, _hasher: &mut H) {}
 }
 
 /// Every closing is as good as another.
@@ -108,6 +125,7 @@ impl Onlooker {
     /// Looks at an effect.
     pub(super) fn saw(&mut self, plan: &Plan, before: &mut Before, effect: &Effect) -> Result<(), String> {
         before.owing.saw(effect)?;
+        self.engines.0.effect(plan, effect)?;
         match effect {
             Effect::Start { task, .. } => self.starts(plan, before, *task),
             Effect::Close { connection, code } if *code == Close::Preempted => before.preempts(*connection),
@@ -141,6 +159,7 @@ impl Onlooker {
             Effect::ForceClose { .. }
             | Effect::Cancel { .. }
             | Effect::PlacementChanged { .. }
+            | Effect::Lend { .. }
             | Effect::Exit { .. } => Ok(()),
         }
     }
@@ -157,6 +176,7 @@ impl Onlooker {
                 return Err(format!("{} is parked and a tick may still run on it", group.name()));
             }
             Task::Wipe { .. } | Task::CloseStream { .. } | Task::Park { .. } => (None, None),
+            Task::LoadEngine { .. } | Task::UnloadEngine { .. } => (None, None),
             Task::Restore { group } => {
                 self.on_device[group as usize] = true;
                 self.meets(plan)?;
@@ -203,8 +223,14 @@ impl Onlooker {
         Ok(())
     }
 
+    /// The director is about to be told this.
+    pub(super) fn told(&mut self, event: &Event) {
+        self.engines.0.event(event);
+    }
+
     /// A job ended.
-    pub(super) fn ended(&mut self, task: Task, outcome: Outcome) {
+    pub(super) fn ended(&mut self, job: JobId, task: Task, outcome: Outcome) {
+        self.engines.0.ended(job, task, outcome);
         let done = outcome == Outcome::Done;
         match task {
             // Of no matter between turns.

@@ -1,7 +1,8 @@
 //! The worlds that are walked to their end. Each leaves out what the others have, so that it has an end.
 
 use greenroom_director::{
-    Failure, Found, Group, Groups, Intent, Limits, Mode, Need, Plan, Policy, Task, Times, Uploads,
+    Component, Components, Engine, EngineId, Engines, Failure, Found, Group, Groups, Intent, Limits, Mode, Need, Plan,
+    Policy, Task, Times, Uploads,
 };
 
 /// A world: a pod, who comes to it, and what can go wrong.
@@ -14,6 +15,8 @@ pub struct Setting {
     pub(super) plan: Plan,
     /// What the disk has at boot.
     pub(super) found: Vec<Found>,
+    /// What serves each of them.
+    pub(super) measured: Vec<Engines>,
     /// Connections at a time; any number after one another.
     pub(super) connections: usize,
     /// Tracks at a time.
@@ -62,6 +65,8 @@ pub enum Size {
 
 const OUT_OF_MEMORY: &[Failure] = &[Failure::OutOfMemory];
 const FAILS: &[Failure] = &[Failure::OutOfMemory, Failure::StemExtractFailed];
+const LOAD_FAILS: &[Failure] = &[Failure::OutOfMemory, Failure::NullContext];
+const BREAKS: &[Failure] = &[Failure::Internal];
 const DISK_FULL: &[Failure] = &[Failure::DiskFull];
 
 impl Setting {
@@ -73,6 +78,8 @@ impl Setting {
     pub(super) fn failures(&self, task: Task) -> &'static [Failure] {
         match task {
             Task::Restore { .. } | Task::Park { .. } if self.has(Fault::Move) => OUT_OF_MEMORY,
+            Task::LoadEngine { .. } if self.has(Fault::Move) => LOAD_FAILS,
+            Task::UnloadEngine { .. } if self.has(Fault::Move) => BREAKS,
             Task::Save { .. } | Task::SaveStems { .. } | Task::Wipe { .. } if self.has(Fault::Disk) => DISK_FULL,
             Task::Rip { .. } | Task::Encode { .. } if self.has(Fault::Compute) => FAILS,
             Task::EncodeStems { .. }
@@ -93,6 +100,7 @@ impl Setting {
             about,
             plan,
             found: Vec::new(),
+            measured: Vec::new(),
             connections: 1,
             tracks: 1,
             intents: vec![Intent::Session],
@@ -198,6 +206,24 @@ pub fn settings(size: Size) -> Vec<Setting> {
             )
         },
         Setting {
+            connections: 1,
+            found: vec![Found::Fixture, Found::Fixture],
+            measured: vec![
+                engines([Some((1, 10)), None, Some((3, 4))]),
+                engines([Some((2, 16)), None, None]),
+            ],
+            tracks: 2,
+            modes: vec![Mode::Full, Mode::Plain],
+            swaps: 1,
+            faults: vec![Fault::Move],
+            foreign_bytes: vec![0, 8],
+            ..Setting::nothing(
+                "engines",
+                "swaps between two engines that fit beside each other or do not, one that helps and leaves for a rip, and loads that fail",
+                compiled(),
+            )
+        },
+        Setting {
             connections: 3,
             clients: vec![Some(1), None],
             found: vec![Found::Fixture],
@@ -228,6 +254,25 @@ fn one_group() -> Plan {
     }
 }
 
+/// A pod whose decoder is compiled, and nothing else: it has no eager module for it.
+fn compiled() -> Plan {
+    Plan {
+        engines_only: Components::of(&[Component::Decoder]),
+        ..plan([None, None, None, None, Some(5)], 32, Policy::Always)
+    }
+}
+
+/// Engines of these numbers and sizes.
+fn engines(engines: [Option<(u32, u64)>; 3]) -> Engines {
+    Engines(engines.map(|engine| {
+        engine.map(|(id, bytes)| Engine {
+            id: EngineId(id),
+            weights_bytes: bytes - 1,
+            workspace_bytes: 1,
+        })
+    }))
+}
+
 fn plan(weights_bytes: [Option<u64>; 5], budget_bytes: u64, policy: Policy) -> Plan {
     let need = |groups: &[Group]| {
         let there = groups
@@ -248,6 +293,7 @@ fn plan(weights_bytes: [Option<u64>; 5], budget_bytes: u64, policy: Policy) -> P
             need(&[Group::Dit, Group::Vae]),
             need(&[Group::Separator]),
         ],
+        engines_only: Components::NONE,
         budget_bytes,
         keeps_stems: false,
         policy,

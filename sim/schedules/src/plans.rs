@@ -18,6 +18,7 @@ pub fn crowded() -> Plan {
             need(Group::Dit),
             need(Group::Separator),
         ],
+        engines_only: greenroom_director::Components::NONE,
         budget_bytes: 10,
         ..without_weights()
     }
@@ -29,6 +30,7 @@ pub fn without_weights() -> Plan {
     Plan {
         weights_bytes: [None; 5],
         needs: [Need::default(); 5],
+        engines_only: greenroom_director::Components::NONE,
         budget_bytes: 0,
         keeps_stems: false,
         policy: Policy::Always,

@@ -29,6 +29,8 @@ pub enum Bug {
     TurnsEatenByMoves,
     /// People who ask without a pause keep the device, however long a rip waits for it.
     RipOvertakenForEver,
+    /// An engine is freed although work may still call it.
+    EngineLeavesUnderCalls,
 }
 
 #[cfg(feature = "canary")]
@@ -41,7 +43,7 @@ mod switch {
 
     impl Bug {
         /// All of them.
-        pub const ALL: [Self; 10] = [
+        pub const ALL: [Self; 11] = [
             Self::OverlapAdmitted,
             Self::LeaseIgnored,
             Self::StaleGenerationAccepted,
@@ -52,6 +54,7 @@ mod switch {
             Self::PreemptedTooEarly,
             Self::TurnsEatenByMoves,
             Self::RipOvertakenForEver,
+            Self::EngineLeavesUnderCalls,
         ];
 
         /// Switches one bug on, in the whole process, or none.

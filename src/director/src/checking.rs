@@ -111,6 +111,8 @@ impl Director {
             &canon.placements,
             canon.strikes,
             &canon.vacancy,
+            &canon.slots,
+            canon.missed,
             canon.ledger,
             &canon.gate,
             canon.turn,
@@ -233,7 +235,9 @@ impl Director {
             )
         });
         let jobs = self.jobs.values().map(|job| format!("job {:?}", job.task));
-        tracks.chain(jobs).collect()
+        let leaving = self.slots.iter().filter(|slot| slot.get().awaits_last_call());
+        let leaving = leaving.map(|slot| format!("an engine that is to go: {:?}", slot.get()));
+        tracks.chain(jobs).chain(leaving).collect()
     }
 
     /// Tracks whose owner waits for an answer about stems.
@@ -252,7 +256,8 @@ impl Director {
         let settled = |track: &crate::track::Track| {
             track.doom == Doom::None && !track.intake.get().is_open() && !track.stems.get().is_pending()
         };
-        self.jobs.is_empty() && self.tracks.values().all(settled)
+        let leaving = self.slots.iter().any(|slot| slot.get().awaits_last_call());
+        self.jobs.is_empty() && !leaving && self.tracks.values().all(settled)
     }
 
     /// Tracks that have files of their own, as far as the director knows.
@@ -285,6 +290,8 @@ impl Director {
             placements: std::array::from_fn(|index| self.placements[index].fork(rename)),
             strikes: self.strikes,
             vacancy: self.vacancy.fork(rename),
+            slots: std::array::from_fn(|index| self.slots[index].fork(rename)),
+            missed: self.missed,
             ledger: self.ledger,
             gate: self.gate.fork(rename),
             gate_closings: self.gate_closings,

@@ -6,6 +6,7 @@ use crate::{
     alarms::{Alarm, Alarms},
     connections::Connection,
     effect::{Close, Effect, Effects},
+    engines::Missed,
     event::{Event, Failure, Outcome},
     floor::{Gate, Turn},
     fork::fork_plain,
@@ -18,6 +19,7 @@ use crate::{
     placement::{Placement, Vacancy},
     plan::Plan,
     seat::{Ask, Cause, Chair, Incumbent},
+    slot::Slot,
     track::Track,
 };
 
@@ -64,6 +66,10 @@ pub struct Director {
     pub(crate) strikes: [u8; 5],
     /// Here while the separator is parked.
     pub(crate) vacancy: Option<Vacancy>,
+    /// The engines of each component.
+    pub(crate) slots: [Cell<Slot>; 3],
+    /// The last engine of each that did not load, until somebody asks anew.
+    pub(crate) missed: [Option<Missed>; 3],
     pub(crate) ledger: Ledger,
     pub(crate) gate: Gate,
     pub(crate) gate_closings: u64,
@@ -95,6 +101,8 @@ impl Director {
             placements: std::array::from_fn(|_| Cell::new(Placement::at_boot())),
             strikes: [0; 5],
             vacancy: Some(Vacancy::mint()),
+            slots: std::array::from_fn(|_| Cell::new(Slot::at_boot())),
+            missed: [None; 3],
             ledger: Ledger::default(),
             gate: Gate::Closed,
             gate_closings: 0,
@@ -179,6 +187,7 @@ impl Director {
             Event::JobEnded { job, outcome } => self.job_ended(job, outcome, effects),
             Event::RipProgress { job, done, total } => self.rip_progress(job, done, total, effects),
             Event::TrackFound { track, found } => self.track_found(track, found),
+            Event::SourceMeasured { track, engines } => self.source_measured(track, engines),
             Event::ForeignMemory { bytes } => self.ledger.foreign = bytes,
             Event::DeviceLost => self.device_lost(effects),
             Event::ShutdownAsked => self.shutdown_asked(effects),
@@ -208,7 +217,9 @@ impl Director {
     /// Takes every step that follows, one at a time, until none does.
     fn settle(&mut self, effects: &mut Effects) {
         for _ in 0..10_000 {
-            let stepped = self.step_seat(effects)
+            // First: memory that a change of engines has freed is for the engine that comes.
+            let stepped = self.step_needed_engines(effects)
+                || self.step_seat(effects)
                 || self.step_session(effects)
                 || self.step_tracks(effects)
                 || self.step_stems_encode(effects)

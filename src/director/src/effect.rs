@@ -1,10 +1,12 @@
 //! What the director wants done: the driver's and the simulation's whole instruction set. Nothing else decides.
 
 use crate::{
+    engine::{Caller, Component, EngineId},
     event::{Failure, Mode},
     ids::{ConnectionId, JobId, TrackId},
     intake::Ack,
     plan::Group,
+    slot::Call,
 };
 
 /// One thing to do. Effects are carried out in order.
@@ -40,6 +42,13 @@ pub enum Effect {
         job: JobId,
         /// What to do.
         task: Task,
+    },
+    /// What follows next, a job's start or the gate's opening, may call these engines and no others. Never said where it may call none.
+    Lend {
+        /// Who.
+        to: Caller,
+        /// Which, in the order of [`Component::ALL`].
+        engines: [Option<EngineId>; 3],
     },
     /// Ask a job to end early. `JobEnded` still follows, with whatever came first.
     Cancel {
@@ -235,6 +244,21 @@ pub enum Task {
         /// The group.
         group: Group,
     },
+    /// Load an engine, its execution context included, beside whatever is in the slot. On the stage thread. LoRAs are none of its business: they
+    /// are the stream's, which refits whatever engine it is lent next.
+    LoadEngine {
+        /// Whose slot.
+        slot: Component,
+        /// Which.
+        engine: EngineId,
+    },
+    /// Free an engine, which nobody calls any more. On the stage thread.
+    UnloadEngine {
+        /// Whose slot.
+        slot: Component,
+        /// Which.
+        engine: EngineId,
+    },
 }
 
 /// How soon a job should end.
@@ -334,6 +358,18 @@ impl Effects {
 
     pub(crate) fn push(&mut self, effect: Effect) {
         self.list.push(effect);
+    }
+
+    /// Says which engines the job that starts next, or the ticks, may call.
+    pub(crate) fn lend(&mut self, to: Caller, calls: &[Call]) {
+        if calls.is_empty() {
+            return;
+        }
+        let mut engines = [None; 3];
+        for call in calls {
+            engines[call.component() as usize] = Some(call.engine().id);
+        }
+        self.push(Effect::Lend { to, engines });
     }
 
     /// Starts a job that was just recorded.

@@ -1,6 +1,9 @@
 //! What the director is told. Every event is quick to handle; whatever is slow is a job between two of them.
 
-use crate::ids::{ClientKey, ConnectionId, JobId, TrackId};
+use crate::{
+    engine::Engines,
+    ids::{ClientKey, ConnectionId, JobId, TrackId},
+};
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -100,6 +103,14 @@ pub enum Event {
         track: TrackId,
         /// What it is.
         found: Found,
+    },
+    /// How long a track is has been measured, and which engines serve it: told before its phase 1 ends (of a track found at boot, right after
+    /// it), and again when that changes, by the way it is played or by what is built. The newest counts.
+    SourceMeasured {
+        /// The track.
+        track: TrackId,
+        /// The smallest engine that covers it, for each component.
+        engines: Engines,
     },
     /// Memory that other processes hold changed.
     ForeignMemory {
@@ -209,6 +220,8 @@ pub enum Failure {
     StemExtractFailed,
     /// No engine covers the shape.
     EngineNotBuilt,
+    /// The library gave no execution context for an engine, and no error either.
+    NullContext,
     /// Anything else; the log says what.
     Internal,
 }

@@ -5,13 +5,16 @@ use crate::{
     canary::Bug,
     director::Director,
     effect::{Effect, Effects, Phase, Task},
+    engine::Caller,
     event::{Failure, Outcome},
     fork::{Fork, Rename, fork_plain},
     ids::ConnectionId,
     jobs::Lane,
     placement::{self, Grounds, Lease, Placement},
     plan::{Group, Groups, Need, Policy, Work},
+    room::Room,
     seat::{Cause, Prompt, Seat},
+    slot::Call,
 };
 
 /// Failed moves of a group before whoever needs it is told.
@@ -26,24 +29,45 @@ pub(crate) enum Gate {
     Open {
         connection: ConnectionId,
         leases: Vec<Lease>,
+        calls: Vec<Call>,
     },
     /// The last tick may still run; `number` tells this closing from others.
-    Closing { number: u64, leases: Vec<Lease> },
+    Closing {
+        number: u64,
+        leases: Vec<Lease>,
+        calls: Vec<Call>,
+    },
 }
 
 impl Fork for Gate {
     fn fork(&self, rename: &Rename) -> Self {
         match self {
             Self::Closed => Self::Closed,
-            Self::Open { connection, leases } => Self::Open {
+            Self::Open {
+                connection,
+                leases,
+                calls,
+            } => Self::Open {
                 connection: connection.fork(rename),
                 leases: leases.fork(rename),
+                calls: calls.fork(rename),
             },
             // There is one closing at a time: its number only tells it from earlier ones.
-            Self::Closing { number, leases } => Self::Closing {
+            Self::Closing { number, leases, calls } => Self::Closing {
                 number: if rename.is_ranking() { 0 } else { *number },
                 leases: leases.fork(rename),
+                calls: calls.fork(rename),
             },
+        }
+    }
+}
+
+impl Gate {
+    /// The engines that ticks may call, or may still.
+    pub(crate) fn calls(&self) -> &[Call] {
+        match self {
+            Self::Closed => &[],
+            Self::Open { calls, .. } | Self::Closing { calls, .. } => calls,
         }
     }
 }
@@ -68,16 +92,6 @@ impl Turn {
     }
 }
 
-/// Whether something can be made to fit on the device.
-enum Room {
-    Fits,
-    /// It will once this idle group has left.
-    After(Group),
-    /// Others hold it for now.
-    Later,
-    Never,
-}
-
 impl Director {
     /// Whether the separator and eager groups keep away from each other.
     pub(crate) fn keeps_apart(&self) -> bool {
@@ -97,7 +111,7 @@ impl Director {
 
     /// Whether the separator should be on the device rather than the eager groups.
     pub(crate) fn wants_separator(&self) -> bool {
-        if self.next_rip().is_none() || self.stems_to_encode().is_some() {
+        if self.next_rip().is_none() || self.stems_to_encode().is_some() || self.misses_engine() {
             return false;
         }
         let ticks = || self.turn == Turn::Live && self.is_contested();
@@ -111,7 +125,7 @@ impl Director {
     }
 
     /// What somebody waits for who does not wait for a rip: the next job of the live lane and the next source to encode.
-    fn interactive_needs(&self) -> impl Iterator<Item = Need> {
+    pub(crate) fn interactive_needs(&self) -> impl Iterator<Item = Need> {
         let live = self.next_live_work().map(|work| self.plan.need(work));
         let encode = self.next_encode().map(|_| self.plan.need(Work::EncodeSource));
         live.into_iter().chain(encode)
@@ -155,24 +169,31 @@ impl Director {
                 let live = self.live_session().is_some_and(|(live, _)| live == connection);
                 let make_room =
                     self.keeps_apart() && self.wants_separator() && !self.plan.need(Work::Play).groups.is_empty();
-                if live && !make_room {
+                if live && !make_room && !self.must_change_engines() {
                     return false;
                 }
                 self.close_gate(connection, !live, effects);
                 true
             }
             Gate::Closed => {
-                let Some((connection, _)) = self.live_session() else {
+                let Some((connection, session)) = self.live_session() else {
                     return false;
                 };
+                let track = session.track;
                 let groups = self.plan.need(Work::Play).groups;
                 let allowed = groups.is_empty() || !self.keeps_apart() || !self.wants_separator();
-                if !allowed || !self.may_start(Work::Play) {
+                if !allowed || !self.may_start(Work::Play) || !self.has_engines(Work::Play, Some(track)) {
                     return false;
                 }
                 let leases = self.lease(groups);
+                let calls = self.call_engines(Work::Play, Some(track));
+                effects.lend(Caller::Ticks(connection), &calls);
                 self.ledger.workspace += self.plan.need(Work::Play).workspace_bytes;
-                self.gate = Gate::Open { connection, leases };
+                self.gate = Gate::Open {
+                    connection,
+                    leases,
+                    calls,
+                };
                 effects.push(Effect::GateOpen { connection });
                 true
             }
@@ -183,8 +204,8 @@ impl Director {
     fn close_gate(&mut self, connection: ConnectionId, abort: bool, effects: &mut Effects) {
         self.gate_closings += 1;
         let number = self.gate_closings;
-        if let Gate::Open { leases, .. } = std::mem::replace(&mut self.gate, Gate::Closed) {
-            self.gate = Gate::Closing { number, leases };
+        if let Gate::Open { leases, calls, .. } = std::mem::replace(&mut self.gate, Gate::Closed) {
+            self.gate = Gate::Closing { number, leases, calls };
         }
         self.alarms.set(Alarm::Drain, self.now + self.plan.times.job_compute);
         effects.push(Effect::GateClose {
@@ -196,8 +217,11 @@ impl Director {
 
     pub(crate) fn gate_drained(&mut self, closing: u64) {
         match std::mem::replace(&mut self.gate, Gate::Closed) {
-            Gate::Closing { number, leases } if number == closing || Bug::StaleGenerationAccepted.is_active() => {
+            Gate::Closing { number, leases, calls }
+                if number == closing || Bug::StaleGenerationAccepted.is_active() =>
+            {
                 self.give_back(leases);
+                self.give_calls_back(calls);
                 self.ledger.workspace -= self.plan.need(Work::Play).workspace_bytes;
                 self.alarms.clear(Alarm::Drain);
             }
@@ -271,10 +295,13 @@ impl Director {
         if rip && separator_parked && self.attach_separator(effects) {
             return true;
         }
+        if rip && self.running_rip().is_none() && self.room_for_rip(effects) {
+            return true;
+        }
         if self.keeps_apart() && !separator_parked {
             return false;
         }
-        self.bring_eager_back(effects)
+        self.bring_eager_back(effects) || self.step_helpful_engines(effects)
     }
 
     /// Parks the eager groups, then lets the separator in.
@@ -291,19 +318,38 @@ impl Director {
         clear && self.placement(Group::Separator).is_parked() && self.attach_separator(effects)
     }
 
+    /// The separator is there, and what came beside it leaves no room to work in.
+    fn room_for_rip(&mut self, effects: &mut Effects) -> bool {
+        let need = self.plan.need(Work::Rip);
+        if !self.placement(Group::Separator).is_resident() || self.is_met(need) {
+            return false;
+        }
+        match self.room(need) {
+            Room::After(group) => self.park(group, effects),
+            Room::AfterEngine(slot) => self.unload_engine(slot, 0, effects),
+            Room::Never => self.fail_rip(),
+            Room::Fits | Room::Later | Room::AfterCalls => false,
+        }
+    }
+
+    fn fail_rip(&mut self) -> bool {
+        let Some(track) = self.next_rip() else { return false };
+        self.step_stems(track, |stems| stems.failed(Failure::OutOfMemory));
+        true
+    }
+
     fn attach_separator(&mut self, effects: &mut Effects) -> bool {
         let need = self.plan.need(Work::Rip);
         let refused = match self.room(need) {
             Room::Fits => false,
-            Room::Later => return false,
+            Room::Later | Room::AfterCalls => return false,
             Room::After(group) => return self.park(group, effects),
+            Room::AfterEngine(slot) => return self.unload_engine(slot, 0, effects),
             Room::Never => true,
         };
         if refused || self.strikes[Group::Separator as usize] >= STRIKES_MAX {
             self.strikes[Group::Separator as usize] = 0;
-            let Some(track) = self.next_rip() else { return false };
-            self.step_stems(track, |stems| stems.failed(Failure::OutOfMemory));
-            return true;
+            return self.fail_rip();
         }
         let grounds = match self.plan.policy {
             _ if self.vacancy.as_ref().is_some_and(placement::Vacancy::is_clear) => Grounds::AllParked,
@@ -333,7 +379,7 @@ impl Director {
     }
 
     /// What stems need that wait to be encoded.
-    fn stems_need(&self) -> Option<Need> {
+    pub(crate) fn stems_need(&self) -> Option<Need> {
         self.awaits_stems_encode().then(|| self.plan.need(Work::EncodeSource))
     }
 
@@ -348,7 +394,8 @@ impl Director {
             match self.room(need) {
                 Room::Fits => {}
                 Room::After(group) => return self.park(group, effects),
-                Room::Later => return false,
+                Room::AfterEngine(slot) => return self.unload_engine(slot, 0, effects),
+                Room::Later | Room::AfterCalls => return false,
                 Room::Never => return self.fail_needing(need, effects),
             }
             let Some(group) = need.groups.iter().find(|group| self.placement(*group).is_parked()) else {
@@ -412,7 +459,7 @@ impl Director {
         });
     }
 
-    fn park(&mut self, group: Group, effects: &mut Effects) -> bool {
+    pub(crate) fn park(&mut self, group: Group, effects: &mut Effects) -> bool {
         let job = self.start(Task::Park { group }, None, effects);
         self.placements[group as usize].step(|placement| match placement {
             Placement::Resident(resident) => (resident.park(job).into(), ()),
@@ -485,7 +532,7 @@ impl Director {
         }
         let touches = |need: Need| need == failed || failed.groups.iter().any(|group| need.groups.has(group));
         if let Some(work) = self.next_live_work().filter(|work| touches(self.plan.need(*work))) {
-            return self.fail_live_work(work, effects);
+            return self.fail_live_work(work, Failure::OutOfMemory, effects);
         }
         if let Some(track) = self
             .next_encode()
@@ -509,12 +556,11 @@ impl Director {
         false
     }
 
-    fn fail_live_work(&mut self, work: Work, effects: &mut Effects) -> bool {
+    pub(crate) fn fail_live_work(&mut self, work: Work, failure: Failure, effects: &mut Effects) -> bool {
         let Some(incumbent) = &mut self.incumbent else {
             return false;
         };
         let connection = incumbent.connection;
-        let failure = Failure::OutOfMemory;
         let Some(session) = incumbent.live_mut() else {
             self.leave(connection, Cause::Failed(failure), effects);
             return true;
@@ -527,38 +573,6 @@ impl Director {
             self.drop_nameless(swap.track, effects);
         }
         true
-    }
-
-    /// Whether all of `need` can be on the device at once: decided by peak, before anything is freed or loaded.
-    fn room(&self, need: Need) -> Room {
-        let missing: u64 = need
-            .groups
-            .iter()
-            .filter(|group| self.placement(*group).is_parked())
-            .map(|group| self.plan.weights(group))
-            .sum();
-        let peak = self.ledger.used() + missing + need.workspace_bytes;
-        if peak <= self.plan.budget_bytes {
-            return Room::Fits;
-        }
-        let idle: Vec<Group> = Group::EAGER
-            .into_iter()
-            .filter(|group| {
-                !need.groups.has(*group) && self.placement(*group).is_resident() && self.placement(*group).leases() == 0
-            })
-            .collect();
-        let freeable: u64 = idle.iter().map(|group| self.plan.weights(*group)).sum();
-        if peak - freeable <= self.plan.budget_bytes {
-            return idle.first().map_or(Room::Never, |group| Room::After(*group));
-        }
-        let others_end = self.jobs.values().any(|job| job.workspace() > 0) || matches!(self.gate, Gate::Closing { .. });
-        if others_end { Room::Later } else { Room::Never }
-    }
-
-    /// Whether work of this need could start now.
-    pub(crate) fn is_met(&self, need: Need) -> bool {
-        let resident = need.groups.iter().all(|group| self.placement(group).is_resident());
-        resident && self.ledger.resident + self.ledger.workspace + need.workspace_bytes <= self.plan.budget_bytes
     }
 
     pub(crate) fn placement(&self, group: Group) -> &Placement {

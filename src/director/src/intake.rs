@@ -64,7 +64,7 @@ machine! {
         Waiting: fail(why: Failure) => Failed with Option<Asker> |from| (Failed { why }, from.asker);
         Encoding: encoded() => Saving |from| Saving { asker: from.asker, job: None };
         Encoding: encoded_in_memory() => Saved |from| Saved { asker: from.asker };
-        /// Memory ran out; everything that can be given back has been, so once more.
+        /// Memory ran out, and everything that can be given back has been, or it turned out on the way which engine is needed: so once more.
         Encoding: retry() => Waiting |from| Waiting { asker: from.asker, retried: true };
         Encoding: fail(why: Failure) => Failed with Option<Asker> |from| (Failed { why }, from.asker);
         Saving: save(job: JobId) => Saving |from| Saving { asker: from.asker, job: Some(job) };
@@ -137,7 +137,7 @@ impl Intake {
         asker.as_ref().map(|asker| asker.0)
     }
 
-    /// Whether an out-of-memory may still be retried.
+    /// Whether it may still be retried.
     pub(crate) fn may_retry(&self) -> bool {
         matches!(self, Self::Encoding(Encoding { retried: false, .. }))
     }

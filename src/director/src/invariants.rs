@@ -5,11 +5,13 @@ use crate::{
     connections::Standing,
     director::{Director, Life},
     effect::Task,
+    engine::Component,
     floor::Gate,
     jobs::Lane,
     placement::Lease,
     plan::{Group, Policy, Work},
     seat::{Seat, Stream},
+    slot::Call,
     track::{Doom, Owed},
 };
 
@@ -24,6 +26,7 @@ impl Director {
     pub fn check(&self) -> Result<(), Broken> {
         self.check_placement()?;
         self.check_leases()?;
+        self.check_calls()?;
         self.check_ledger()?;
         self.check_seat()?;
         self.check_jobs()?;
@@ -80,28 +83,69 @@ impl Director {
         Ok(())
     }
 
+    /// 3, of engines: every call that is out is counted in its slot and of the engine there; what moves is moved by a job; and ticks have every
+    /// engine that they cannot do without.
+    fn check_calls(&self) -> Result<(), Broken> {
+        let calls: Vec<&Call> = self
+            .gate
+            .calls()
+            .iter()
+            .chain(self.jobs.values().flat_map(|job| job.calls()))
+            .collect();
+        for component in Component::ALL {
+            let (slot, name) = (self.slot(component), component.name());
+            let held = || calls.iter().filter(|call| call.component() == component);
+            if held().count() != usize::from(slot.calls()) {
+                return Err(format!(
+                    "{} calls of {name} are held and {} are counted",
+                    held().count(),
+                    slot.calls()
+                ));
+            }
+            if let Some(call) = held().find(|call| slot.called() != Some(call.engine())) {
+                return Err(format!("{name} is called as {:?} and is {slot:?}", call.engine().id));
+            }
+            let moves = |task: Task| matches!(task, Task::LoadEngine { slot, .. } | Task::UnloadEngine { slot, .. } if slot == component);
+            let known = |(id, job): (&crate::JobId, &crate::jobs::Job)| moves(job.task).then_some(*id);
+            if slot.job() != self.jobs.iter().find_map(known) {
+                return Err(format!("{name} is {slot:?}, and that is not what is under way"));
+            }
+        }
+        let needed = Work::Play.components().and(self.plan.engines_only);
+        let ticks = |component| self.gate.calls().iter().any(|call| call.component() == component);
+        match needed.iter().find(|component| !ticks(*component)) {
+            Some(component) if matches!(self.gate, Gate::Open { .. }) => {
+                Err(format!("ticks run without an engine for {}", component.name()))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// 4: residents and workspaces fit, and the ledger is their sum.
     fn check_ledger(&self) -> Result<(), Broken> {
         let resident: u64 = Group::ALL
             .iter()
             .filter(|group| !self.placement(**group).is_parked())
             .map(|group| self.plan.weights(*group))
+            .chain(self.slots.iter().map(|slot| slot.get().bytes()))
             .sum();
+        let claimed: u64 = self.slots.iter().map(|slot| slot.get().claimed()).sum();
         let standing = if self.gate == Gate::Closed {
             0
         } else {
             self.plan.need(Work::Play).workspace_bytes
         };
         let workspace = standing + self.jobs.values().map(crate::jobs::Job::workspace).sum::<u64>();
-        if (resident, workspace) != (self.ledger.resident, self.ledger.workspace) {
+        let ledger = (self.ledger.resident, self.ledger.workspace, self.ledger.claimed);
+        if (resident, workspace, claimed) != ledger {
             return Err(format!(
-                "the ledger says {:?}, and {resident} + {workspace} bytes are held",
+                "the ledger says {:?}, and {resident} + {workspace} bytes are held and {claimed} claimed",
                 self.ledger
             ));
         }
-        if resident + workspace > self.plan.budget_bytes {
+        if resident + workspace + claimed > self.plan.budget_bytes {
             return Err(format!(
-                "{resident} + {workspace} bytes are held of {}",
+                "{resident} + {workspace} + {claimed} claimed bytes are held of {}",
                 self.plan.budget_bytes
             ));
         }

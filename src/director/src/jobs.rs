@@ -4,12 +4,14 @@ use crate::{
     alarms::Alarm,
     director::Director,
     effect::{Effect, Effects, Task, Urgency},
+    engine::Caller,
     event::Outcome,
     fork::{Fork, Rename, fork_fields, fork_plain},
     ids::{JobId, TrackId},
     moment::Span,
     placement::Lease,
     plan::{Groups, Need, Work},
+    slot::Call,
 };
 
 /// Where a job runs: at most one at a time on each lane but the disk.
@@ -30,6 +32,7 @@ pub(crate) enum Lane {
 pub(crate) struct Job {
     pub(crate) task: Task,
     leases: Vec<Lease>,
+    calls: Vec<Call>,
     workspace: u64,
     pub(crate) cancelled: Option<Urgency>,
     /// Past its deadline and told to end.
@@ -40,6 +43,7 @@ fork_plain!(Urgency);
 fork_fields!(Job {
     task,
     leases,
+    calls,
     workspace,
     cancelled,
     overdue
@@ -63,7 +67,7 @@ impl Fork for Task {
             Self::EncodePrompt { connection } | Self::CloseStream { connection } => {
                 *connection = connection.fork(rename)
             }
-            Self::Restore { .. } | Self::Park { .. } => {}
+            Self::Restore { .. } | Self::Park { .. } | Self::LoadEngine { .. } | Self::UnloadEngine { .. } => {}
         }
         task
     }
@@ -77,7 +81,9 @@ impl Task {
             | Self::SwapSource { .. }
             | Self::EncodePrompt { .. }
             | Self::CloseStream { .. } => Lane::Live,
-            Self::Restore { .. } | Self::Park { .. } => Lane::Stage,
+            Self::Restore { .. } | Self::Park { .. } | Self::LoadEngine { .. } | Self::UnloadEngine { .. } => {
+                Lane::Stage
+            }
             Self::Save { .. } | Self::SaveStems { .. } | Self::Wipe { .. } => Lane::Disk,
         }
     }
@@ -107,6 +113,10 @@ impl Job {
         &self.leases
     }
 
+    pub(crate) fn calls(&self) -> &[Call] {
+        &self.calls
+    }
+
     pub(crate) fn workspace(&self) -> u64 {
         self.workspace
     }
@@ -124,25 +134,32 @@ impl Director {
 
     /// Starts a job of the live lane if the lane is free, what it needs is there, and no rip comes first.
     pub(crate) fn start_live(&mut self, task: Task, work: Work, effects: &mut Effects) -> Option<JobId> {
-        let may = self.is_running() && self.is_lane_free(Lane::Live) && self.may_start(work) && !self.must_let_by(work);
+        let may = self.is_running()
+            && self.is_lane_free(Lane::Live)
+            && self.may_start(work)
+            && !self.must_let_by(work)
+            && self.has_engines(work, task.track());
         may.then(|| {
             self.overtake(work);
             self.start(task, Some(work), effects)
         })
     }
 
-    /// Starts a job; `work` names the groups it leases, which must be resident.
+    /// Starts a job; `work` names the groups it leases, which must be resident, and the engines it may call, where they are loaded.
     pub(crate) fn start(&mut self, task: Task, work: Option<Work>, effects: &mut Effects) -> JobId {
         let need = work.map_or(Need::default(), |work| self.plan.need(work));
         let leases = self.lease(need.groups);
+        let calls = work.map_or(Vec::new(), |work| self.call_engines(work, task.track()));
         self.ledger.workspace += need.workspace_bytes;
         self.jobs_begun += 1;
         let id = JobId(self.jobs_begun);
+        effects.lend(Caller::Job(id), &calls);
         self.jobs.insert(
             id,
             Job {
                 task,
                 leases,
+                calls,
                 workspace: need.workspace_bytes,
                 cancelled: None,
                 overdue: false,
@@ -230,6 +247,7 @@ impl Director {
         };
         self.alarms.clear(Alarm::Job(id));
         self.give_back(job.leases);
+        self.give_calls_back(job.calls);
         self.ledger.workspace -= job.workspace;
         match job.task {
             Task::Encode { track, .. } => self.encoded(track, outcome, effects),
@@ -244,6 +262,8 @@ impl Director {
             Task::CloseStream { .. } => self.stream_closed(id),
             Task::Restore { group } => self.restore_ended(group, outcome, effects),
             Task::Park { group } => self.park_ended(group, outcome, effects),
+            Task::LoadEngine { slot, engine } => self.load_ended(slot, engine, outcome),
+            Task::UnloadEngine { slot, .. } => self.unload_ended(slot, outcome, effects),
         }
         self.note_outcome(outcome, effects);
     }

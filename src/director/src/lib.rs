@@ -11,6 +11,8 @@ mod checking;
 mod connections;
 mod director;
 mod effect;
+mod engine;
+mod engines;
 mod event;
 mod floor;
 #[cfg_attr(
@@ -29,10 +31,12 @@ mod moment;
 mod placement;
 mod plan;
 mod rips;
+mod room;
 #[cfg(feature = "checking")]
 pub mod script;
 mod seat;
 mod sessions;
+mod slot;
 mod stems;
 mod track;
 mod tracks;
@@ -43,6 +47,7 @@ pub use canary::Bug;
 pub use checking::{LiveView, Stand, TrackView};
 pub use director::{Counters, Director};
 pub use effect::{Close, Effect, Effects, Phase, StemsAtHand, StemsPhase, Task, Urgency};
+pub use engine::{Caller, Component, Components, Engine, EngineId, Engines};
 pub use event::{Event, Failure, Found, Intent, Mode, Outcome, Source};
 pub use fork::{Fork, Rename};
 pub use ids::{ClientKey, ConnectionId, JobId, LineageId, TrackId};
@@ -64,6 +69,7 @@ pub mod typestate {
             Ask, Candidate, Cause, Chair, Creating, Draining, Leaving, Live, Prompt, Released, Seat, Session, Stream,
             Swap,
         },
+        slot::{Call, Empty, Loaded, Loading, Slot, Unloading},
         stems::{
             Absent, Discarded, Encoding as EncodingStems, Failed, Queued, Ready, Rip, Ripping, Saving, Stems, Tries,
         },
@@ -74,9 +80,10 @@ pub mod typestate {
 pub const EXIT_DEVICE_LOST: u8 = 75;
 
 /// The tables of all machines, for the matrix, the graph and the campaign that must walk every cell.
-pub const TABLES: [Table; 4] = [
+pub const TABLES: [Table; 5] = [
     seat::Seat::TABLE,
     placement::Placement::TABLE,
     intake::Intake::TABLE,
     stems::Stems::TABLE,
+    slot::Slot::TABLE,
 ];

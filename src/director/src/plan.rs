@@ -1,6 +1,6 @@
 //! What the director is told once, at the start: the pod's groups, budget, policy, limits and times.
 
-use crate::moment::Span;
+use crate::{engine::Components, moment::Span};
 
 /// A weight group: what moves between the GPU and system RAM as one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -247,6 +247,9 @@ pub struct Plan {
     pub weights_bytes: [Option<u64>; 5],
     /// What each kind of work needs, in the order of [`Work::ALL`]; only groups that the pod has.
     pub needs: [Need; 5],
+    /// Components that have no eager module in this pod: work that calls them begins only when the engine for its source is loaded. Anywhere
+    /// else an engine is a help, which comes where there is room and goes when somebody needs it.
+    pub engines_only: Components,
     /// Device memory that residents and workspaces may fill together.
     pub budget_bytes: u64,
     /// Whether the generator keeps something of each stem, so that a later swap to one encodes nothing: made under a lease on the groups of

@@ -139,7 +139,11 @@ impl Director {
             self.cancel(job, Urgency::Now, effects);
             return true;
         }
-        if gives_way || !self.is_lane_free(Lane::Work) || !self.may_start(Work::EncodeSource) {
+        if gives_way
+            || !self.is_lane_free(Lane::Work)
+            || !self.may_start(Work::EncodeSource)
+            || !self.has_engines(Work::EncodeSource, Some(track))
+        {
             return false;
         }
         let job = self.start(Task::EncodeStems { track }, Some(Work::EncodeSource), effects);
@@ -202,7 +206,7 @@ impl Director {
     /// Whether somebody who asked for something waits until the rip of `track` gives way: not just ticks for their turn.
     fn is_somebody_waiting(&self, track: TrackId) -> bool {
         let contends = || self.keeps_apart() && !self.interactive_groups().is_empty();
-        let asked = || self.next_encode().is_some() || contends();
+        let asked = || self.next_encode().is_some() || contends() || self.misses_engine();
         (!self.is_due() && asked())
             || self
                 .next_rip()

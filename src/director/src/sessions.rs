@@ -156,6 +156,7 @@ impl Director {
             }
             return self.stale();
         }
+        self.forgive_engines();
         let track = self.take_source(connection, source);
         let swap = Swap { track, mode, job: None };
         let Some(session) = self.incumbent.as_mut().and_then(Incumbent::live_mut) else {
@@ -240,6 +241,7 @@ impl Director {
             return false;
         };
         let chair = self.chair.take().expect("the chair is here while nobody is on it");
+        self.forgive_engines();
         self.begin_lineage(ask.client, effects);
         self.take_source(connection, ask.source);
         let seat = Cell::new(Candidate::new(ask).admit(chair).into());

@@ -1,6 +1,7 @@
 //! A track as the director knows it: whose it is, and how far its phases are. Its audio is the driver's.
 
 use crate::{
+    engine::Engines,
     event::Mode,
     fork::{Fork, Rename, fork_fields, fork_plain},
     ids::{ConnectionId, JobId, LineageId},
@@ -91,6 +92,8 @@ pub(crate) struct Track {
     pub(crate) stems: Cell<Stems>,
     pub(crate) owed: Owed,
     pub(crate) doom: Doom,
+    /// The engines that serve it; none before it is measured.
+    pub(crate) engines: Option<Engines>,
 }
 
 fork_fields!(Track {
@@ -99,7 +102,8 @@ fork_fields!(Track {
     intake,
     stems,
     owed,
-    doom
+    doom,
+    engines
 });
 
 impl Track {
@@ -111,6 +115,7 @@ impl Track {
             stems: Cell::new(Stems::absent()),
             owed: Owed::Nothing,
             doom: Doom::None,
+            engines: None,
         }
     }
 

@@ -57,7 +57,10 @@ impl Director {
             return false;
         }
         let Some(track) = self.next_encode() else { return false };
-        if !self.may_start(Work::EncodeSource) || self.must_let_by(Work::EncodeSource) {
+        if !self.may_start(Work::EncodeSource)
+            || self.must_let_by(Work::EncodeSource)
+            || !self.has_engines(Work::EncodeSource, Some(track))
+        {
             return false;
         }
         let Some(state) = self.tracks.get(&track) else {
@@ -181,7 +184,10 @@ impl Director {
             return;
         };
         let on_disk = state.is_on_disk();
-        if outcome == Outcome::Failed(Failure::OutOfMemory) && state.intake.get().may_retry() {
+        let may_retry = state.intake.get().may_retry();
+        // It was measured only on the way, and its engine can be had.
+        let measured = || outcome == Outcome::Failed(Failure::EngineNotBuilt) && self.finds_engines(track);
+        if may_retry && (outcome == Outcome::Failed(Failure::OutOfMemory) || measured()) {
             return self.step_intake(track, |intake| match intake {
                 Intake::Encoding(encoding) => encoding.retry().into(),
                 other => other,

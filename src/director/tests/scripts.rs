@@ -38,6 +38,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (any::<u8>(), any::<u8>(), prop::bool::weighted(0.1))
             .prop_map(|(done, total, stale)| Step::Progress { done, total, stale }),
         1 => (0_u8..5, prop::bool::weighted(0.2)).prop_map(|(found, again)| Step::Found { found, again }),
+        3 => (0_u8..4, any::<u8>()).prop_map(|(track, engines)| Step::Measure { track, engines }),
         1 => weather.prop_map(|kind| Step::Weather { kind }),
         4 => prop_oneof![0_u16..2_000, any::<u16>()].prop_map(|milliseconds| Step::Wait { milliseconds }),
         1 => any::<u8>().prop_map(|seconds| Step::Jump { seconds }),
@@ -136,7 +137,7 @@ fn the_order_of_forced_out_clients_is_not_that_of_their_keys() {
 fn scripts_walk_every_legal_cell() {
     let mut runner = TestRunner::new_with_rng(config(), TestRng::deterministic_rng(RngAlgorithm::ChaCha));
     let _before = coverage::take();
-    for number in (0..PLANS).cycle().take(60 * usize::from(PLANS)) {
+    for number in (0..PLANS).cycle().take(160 * usize::from(PLANS)) {
         let steps = scripts().new_tree(&mut runner).unwrap().current();
         script::run(number, &steps).unwrap();
     }

@@ -183,6 +183,7 @@ impl Engines {
         Plan {
             weights_bytes,
             needs: needs(&*self.generator, separator),
+            engines_only: greenroom_director::Components::NONE,
             budget_bytes: config.memory_budget_bytes.unwrap_or_else(|| self.device.budget_bytes()),
             keeps_stems: self.generator.description().keeps_sources,
             policy: config.policy,

@@ -55,7 +55,7 @@ impl House for Pod {
             | Task::SwapSource { .. }
             | Task::EncodePrompt { .. }
             | Task::CloseStream { .. } => &self.live,
-            Task::Restore { .. } | Task::Park { .. } => &self.stage,
+            Task::Restore { .. } | Task::Park { .. } | Task::LoadEngine { .. } | Task::UnloadEngine { .. } => &self.stage,
             Task::Save { .. } | Task::SaveStems { .. } | Task::Wipe { .. } => &self.disk,
         };
         let sent = lane.send(job);
@@ -102,6 +102,7 @@ fn plan() -> Plan {
             need(&[Group::Dit, Group::Vae]),
             need(&[Group::Separator]),
         ],
+        engines_only: greenroom_director::Components::NONE,
         budget_bytes: 65,
         keeps_stems: true,
         times: Times {

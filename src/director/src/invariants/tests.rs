@@ -31,6 +31,7 @@ fn plan() -> Plan {
             need(Group::Dit),
             need(Group::Separator),
         ],
+        engines_only: crate::Components::NONE,
         budget_bytes: 20,
         policy: Policy::Always,
         uploads: Uploads::Wipe,

@@ -2,11 +2,13 @@
 //!
 //! A script keeps to what a driver promises (numbers of connections and tracks are new, a job ends once) and to nothing else.
 
+mod engines;
 mod plans;
 mod play;
 mod witness;
 
-pub use plans::{PLANS, plan};
+pub use engines::EngineWatch;
+pub use plans::{PLANS, engines, plan};
 pub use play::{Names, Play};
 
 /// One thing that happens. Small numbers choose among what there is, so that any bytes mean something and smaller ones mean something
@@ -117,6 +119,13 @@ pub enum Step {
         found: u8,
         /// Whether its number is known already.
         again: bool,
+    },
+    /// A track is measured, or measured anew.
+    Measure {
+        /// Which, from the newest back.
+        track: u8,
+        /// What serves it.
+        engines: u8,
     },
     /// What nobody asked for: other processes take memory; 254 asks for the end, 255 loses the device.
     Weather {

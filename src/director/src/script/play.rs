@@ -149,7 +149,8 @@ impl Play {
                     connection,
                     source,
                     mode,
-                })
+                })?;
+                self.measure_newest()
             }
             Step::Prompt { connection } => self.tell(Event::PromptAsked {
                 connection: self.connection(connection),
@@ -164,6 +165,7 @@ impl Play {
             Step::End { job, outcome } => self.end(job, outcome_of(outcome)),
             Step::Progress { done, total, stale } => self.progress(done, total, stale),
             Step::Found { found, again } => self.found(found, again),
+            Step::Measure { track, engines } => self.measure(track, engines),
             Step::Weather { kind: 255 } => self.tell(Event::DeviceLost),
             Step::Weather { kind: 254 } => self.tell(Event::ShutdownAsked),
             Step::Weather { kind } => self.tell(Event::ForeignMemory { bytes: kind.into() }),
@@ -229,7 +231,11 @@ impl Play {
         if self.events % 8 == 1 {
             self.twin = self.director.fork();
         }
-        self.witness.event(&event);
+        // Of a track that is not there yet nobody takes note.
+        let nobodys = |track: &TrackId| !self.director.tracks().any(|(id, _)| id == *track);
+        if !matches!(&event, Event::SourceMeasured { track, .. } if nobodys(track)) {
+            self.witness.event(&event);
+        }
         let (mut effects, mut same) = (Effects::new(), Effects::new());
         self.director.handle(self.now, event.clone(), &mut effects);
         self.twin.handle(self.now, event, &mut same);
@@ -304,13 +310,15 @@ impl Play {
             client,
             source,
             mode,
-        })
+        })?;
+        self.measure_newest()
     }
 
     fn ask_upload(&mut self, connection: ConnectionId) -> Result<(), String> {
         let track = TrackId(self.number());
         self.tracks.push(track);
-        self.tell(Event::UploadAsked { connection, track })
+        self.tell(Event::UploadAsked { connection, track })?;
+        self.measure_newest()
     }
 
     fn end(&mut self, pick: u8, outcome: Outcome) -> Result<(), String> {
@@ -318,6 +326,7 @@ impl Play {
         let job = match place < self.jobs.len() {
             true => {
                 let (job, task) = self.jobs.remove(place);
+                self.measure_before(task)?;
                 self.witness.ended(job, task, outcome);
                 job
             }
@@ -352,7 +361,46 @@ impl Play {
             return Ok(());
         }
         let found = FOUND[usize::from(found) % FOUND.len()];
-        self.tell(Event::TrackFound { track, found })
+        self.tell(Event::TrackFound { track, found })?;
+        self.measure_newest()
+    }
+
+    fn measure(&mut self, back: u8, engines: u8) -> Result<(), String> {
+        let reach = self.tracks.len().min(IN_REACH);
+        let track = match usize::from(back) % (reach + 1) {
+            back if back < reach => self.tracks[self.tracks.len() - 1 - back],
+            _ => TrackId(u64::MAX),
+        };
+        let engines = super::engines(engines);
+        self.tell(Event::SourceMeasured { track, engines })
+    }
+
+    /// Where nothing goes without engines every track is measured as soon as it is there, and before its phase 1 ends: otherwise scripts would
+    /// get nowhere.
+    fn measure_at(&mut self, place: usize) -> Result<(), String> {
+        if self.witness.plan().engines_only.is_empty() {
+            return Ok(());
+        }
+        // One engine in each slot, of either size.
+        let digits = (place % 8) as u8;
+        let engines = super::engines(13 + (digits & 1) + 3 * (digits >> 1 & 1) + 9 * (digits >> 2));
+        let Some(track) = self.tracks.get(place).copied() else {
+            return Ok(());
+        };
+        self.tell(Event::SourceMeasured { track, engines })
+    }
+
+    fn measure_newest(&mut self) -> Result<(), String> {
+        self.measure_at(self.tracks.len().saturating_sub(1))
+    }
+
+    /// Before a job is said to have ended.
+    fn measure_before(&mut self, task: Task) -> Result<(), String> {
+        let Task::Encode { track, .. } = task else {
+            return Ok(());
+        };
+        let place = self.tracks.iter().position(|other| *other == track);
+        place.map_or(Ok(()), |place| self.measure_at(place))
     }
 
     fn wait(&mut self, span: Span) -> Result<(), String> {

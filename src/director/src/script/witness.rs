@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::EngineWatch;
 use crate::{
     effect::{Close, Effect, StemsAtHand, Task},
     event::{Event, Intent, Outcome, Source},
@@ -47,6 +48,7 @@ pub(super) struct Witness {
     on_device: BTreeSet<Group>,
     resident: BTreeSet<Group>,
     gate: Option<ConnectionId>,
+    engines: EngineWatch,
     stream: bool,
     forced_out: BTreeSet<ClientKey>,
     exited: bool,
@@ -70,10 +72,15 @@ impl Witness {
             on_device: BTreeSet::new(),
             resident: BTreeSet::new(),
             gate: None,
+            engines: EngineWatch::default(),
             stream: false,
             forced_out: BTreeSet::new(),
             exited: false,
         }
+    }
+
+    pub(super) fn plan(&self) -> &Plan {
+        &self.plan
     }
 
     /// Whether a connection is there, and was not dropped: the director knows it.
@@ -94,6 +101,7 @@ impl Witness {
 
     /// The director is about to be told this.
     pub(super) fn event(&mut self, event: &Event) {
+        self.engines.event(event);
         match event {
             Event::HandshakeOpened { connection } => {
                 self.there.entry(*connection).or_default();
@@ -143,6 +151,7 @@ impl Witness {
     pub(super) fn ended(&mut self, job: JobId, task: Task, outcome: Outcome) {
         let done = outcome == Outcome::Done;
         self.jobs.remove(&job);
+        self.engines.ended(job, task, outcome);
         match task {
             Task::Restore { group } if done => {
                 self.resident.insert(group);
@@ -171,6 +180,7 @@ impl Witness {
         if self.exited {
             return Err(format!("{effect:?} after the end"));
         }
+        self.engines.effect(&self.plan, effect)?;
         match effect {
             Effect::Proceed { connection } => self.proceed(*connection),
             Effect::Refuse { connection, .. } => self.farewell(*connection, effect),
@@ -226,7 +236,9 @@ impl Witness {
                 self.exited = true;
                 Ok(())
             }
-            Effect::Cancel { .. } | Effect::Forget { .. } | Effect::PlacementChanged { .. } => Ok(()),
+            Effect::Cancel { .. } | Effect::Forget { .. } | Effect::PlacementChanged { .. } | Effect::Lend { .. } => {
+                Ok(())
+            }
         }
     }
 
@@ -462,6 +474,7 @@ impl Witness {
             Task::Restore { group } => self.restore(group)?,
             Task::Park { group } => self.park(group)?,
             Task::Save { .. } | Task::SaveStems { .. } | Task::Wipe { .. } | Task::CloseStream { .. } => {}
+            Task::LoadEngine { .. } | Task::UnloadEngine { .. } => {}
         }
         self.last_job = job;
         self.jobs.insert(job, task);

@@ -24,6 +24,7 @@ pub(crate) fn weighted_plan() -> Plan {
             need(&[Group::Dit, Group::Vae]),
             need(&[Group::Separator]),
         ],
+        engines_only: greenroom_director::Components::NONE,
         budget_bytes: 80,
         keeps_stems: false,
         policy: Policy::Always,
@@ -232,6 +233,8 @@ pub(crate) fn kind(task: &Task) -> &'static str {
         Task::CloseStream { .. } => "close",
         Task::Restore { .. } => "restore",
         Task::Park { .. } => "park",
+        Task::LoadEngine { .. } => "load",
+        Task::UnloadEngine { .. } => "unload",
     }
 }
 

@@ -411,7 +411,8 @@ pub(super) const fn code(failure: Failure) -> ErrorCode {
         Failure::Superseded => ErrorCode::Superseded,
         Failure::StemExtractFailed => ErrorCode::StemExtractFailed,
         Failure::EngineNotBuilt => ErrorCode::EngineNotBuilt,
-        Failure::Internal => ErrorCode::Internal,
+        // The wire has no code of its own for what only an operator can do something about.
+        Failure::NullContext | Failure::Internal => ErrorCode::Internal,
     }
 }
 

@@ -195,6 +195,8 @@ impl Driver {
             Task::CloseStream { .. } => self.order_live(LiveOrder::Close { job }),
             Task::Restore { group } => self.order_stage(StageOrder::Restore { job, group }),
             Task::Park { group } => self.order_stage(StageOrder::Park { job, group }),
+            Task::LoadEngine { slot, engine } => self.order_stage(StageOrder::LoadEngine { job, slot, engine }),
+            Task::UnloadEngine { slot, engine } => self.order_stage(StageOrder::UnloadEngine { job, slot, engine }),
             Task::Save { track } => {
                 disk::save(&self.shared, job, track);
                 true

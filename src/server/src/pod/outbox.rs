@@ -104,6 +104,9 @@ const fn explanation(failure: Failure) -> &'static str {
         Failure::Superseded => "a newer request took its place",
         Failure::StemExtractFailed => "the stems could not be made: play the full track",
         Failure::EngineNotBuilt => "no engine covers this source: send a shorter one",
+        Failure::NullContext => {
+            "an engine was loaded and gave nothing to run it with: try again, or ask the pod's operator to look at its log"
+        }
         Failure::Internal => "something failed inside the pod: its log says what; try again",
     }
 }

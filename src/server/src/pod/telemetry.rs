@@ -347,6 +347,8 @@ fn task_name(task: Task) -> &'static str {
         Task::CloseStream { .. } => "close_stream",
         Task::Restore { .. } => "restore",
         Task::Park { .. } => "park",
+        Task::LoadEngine { .. } => "load_engine",
+        Task::UnloadEngine { .. } => "unload_engine",
     }
 }
 
@@ -373,6 +375,7 @@ mod tests {
         Plan {
             weights_bytes,
             needs: [Need::default(); 5],
+            engines_only: greenroom_director::Components::NONE,
             budget_bytes: 10,
             keeps_stems: false,
             policy: Policy::Always,

@@ -185,6 +185,7 @@ pub fn pod_that(
     let plan = Plan {
         weights_bytes: [dit, conditioner, text_encoder, vae, Some(SEPARATOR_BYTES)],
         needs: needs(&*generator, Some(&Shared(Arc::clone(&separator)))),
+        engines_only: greenroom_director::Components::NONE,
         budget_bytes: stage.read().capacity,
         keeps_stems: generator.description().keeps_sources,
         policy: Policy::Always,
