@@ -191,11 +191,7 @@ impl Host {
             return None;
         };
         let id = self.numbered.iter().position(|numbered| numbered == engine)?;
-        Some(EngineInfo {
-            id: u32::try_from(id).ok()?,
-            weights_bytes: engine.weights_bytes,
-            workspace_bytes: engine.workspace_bytes,
-        })
+        self.info(u32::try_from(id).ok()?)
     }
 }
 
@@ -216,6 +212,15 @@ impl CompiledEngines for Host {
                 Component::VaeDecode => Shapes::vae_decode(WINDOW_ROWS),
             };
             self.smallest(component, &shapes)
+        })
+    }
+
+    fn info(&self, id: u32) -> Option<EngineInfo> {
+        let engine = self.numbered(id)?;
+        Some(EngineInfo {
+            id,
+            weights_bytes: engine.weights_bytes,
+            workspace_bytes: engine.workspace_bytes,
         })
     }
 

@@ -58,6 +58,9 @@ pub trait CompiledEngines: Send + Sync {
     /// The smallest engine of each component that covers what is to be played; whether it is loaded makes no difference.
     fn serving(&self, extent: Extent) -> [Option<EngineInfo>; COMPONENTS];
 
+    /// What an engine takes.
+    fn info(&self, id: u32) -> Option<EngineInfo>;
+
     /// The file that an engine is loaded from.
     fn file(&self, id: u32) -> Option<PathBuf>;
 

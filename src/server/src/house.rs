@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use candle_core::DType;
-use greenroom_acestep::{Acestep, AcestepOptions, Lanes};
+use greenroom_acestep::{Acestep, AcestepOptions, EngineLibrary, Lanes, WeightFiles};
 use greenroom_director::{Group, Plan, Span, Times};
 use greenroom_generator::{Generator, PlayerSettings};
 use greenroom_library::{Library, Limits, RealDisk, Recovery, Uploads};
@@ -27,6 +27,8 @@ use crate::{
 const CACHE_BYTES_MAX: usize = 256 << 20;
 /// Folder of the models directory for weights as devices want them; what is in it can be made anew.
 const PACKED_WEIGHTS: &str = "packed";
+/// Folder of the models directory for compiled engines.
+const ENGINES: &str = "engines";
 /// Engines that stand, and why others do not.
 pub struct Engines {
     /// Where they run.
@@ -95,11 +97,33 @@ fn acestep(config: &Config, device: &Device) -> anyhow::Result<Acestep> {
         "the generator acestep needs its checkpoints: name their folder by --acestep-models-dir or ACESTEP_MODELS_DIR",
     )?;
     let cache = config.models_dir.join(PACKED_WEIGHTS);
-    let acestep = Acestep::open(folder, &cache, acestep_options(device)).context("ACE-Step cannot be opened")?;
-    match &config.lora_dir {
-        Some(folder) => acestep.with_loras(folder).context("the folder of LoRAs cannot be read"),
-        None => Ok(acestep),
+    let mut acestep = Acestep::open(folder, &cache, acestep_options(device)).context("ACE-Step cannot be opened")?;
+    if let Some(folder) = &config.lora_dir {
+        acestep = acestep
+            .with_loras(folder)
+            .context("the folder of LoRAs cannot be read")?;
     }
+    with_engines(acestep, config, device, &WeightFiles::of(folder))
+}
+
+/// The compiled engines of the folder that is configured, or of the models directory where that has one.
+fn with_engines(acestep: Acestep, config: &Config, device: &Device, weights: &WeightFiles) -> anyhow::Result<Acestep> {
+    let found = || Some(config.models_dir.join(ENGINES)).filter(|folder| folder.is_dir());
+    let Some(folder) = config.engines_dir.clone().or_else(found) else {
+        return Ok(acestep);
+    };
+    let libraries = engine_libraries(&acestep);
+    acestep
+        .with_engines(&folder, &libraries, device.compute_capability(), weights)
+        .context("compiled engines cannot be used: name another folder by --engines-dir, or an empty one")
+}
+
+/// What can load engines in this build.
+fn engine_libraries(_acestep: &Acestep) -> Vec<Arc<dyn EngineLibrary>> {
+    vec![
+        #[cfg(feature = "simulated-stage")]
+        _acestep.module_library(),
+    ]
 }
 
 /// Brain floating point on a GPU, single precision on the CPU.

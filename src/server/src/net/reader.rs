@@ -95,7 +95,11 @@ impl Asker {
             client: self.pod.client_key(&config.client_id),
             source,
             mode,
-        })
+        })?;
+        if let Source::Track(track) = source {
+            self.pod.measure(self.connection, track);
+        }
+        Ok(())
     }
 
     /// Hands an upload over.
@@ -210,6 +214,11 @@ impl Asker {
             source,
             mode,
         });
+        if asked.is_ok()
+            && let Source::Track(track) = source
+        {
+            self.pod.measure(self.connection, track);
+        }
         asked
             .err()
             .map(|error| Due::Swap(swap).failed(ErrorCode::Busy, error.to_string()))

@@ -6,7 +6,7 @@ use std::{
 };
 
 use greenroom_director::{ConnectionId, Failure, TrackId};
-use greenroom_generator::Prompt;
+use greenroom_generator::{Prompt, Walk};
 use greenroom_sync::Latest;
 use greenroom_wire::http::LoraEntry;
 
@@ -89,6 +89,13 @@ impl Desks {
 
     pub(super) fn session(&self, connection: ConnectionId) -> Option<SessionDeposit> {
         self.lock().get(&connection).and_then(|desk| desk.session.clone())
+    }
+
+    /// How the connection's session walks through long sources, if it has one and does.
+    pub(super) fn walk(&self, connection: ConnectionId) -> Option<Walk> {
+        self.lock()
+            .get(&connection)
+            .and_then(|desk| desk.session.as_ref()?.settings.walk)
     }
 
     /// What the client asked for beyond the old protocol.

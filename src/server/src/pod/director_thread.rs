@@ -7,12 +7,13 @@ use std::{
 };
 
 use greenroom_director::{Director, Effect, Effects, Event, Failure, JobId, Moment, Outcome, Plan, Task, Urgency};
+use greenroom_generator::Lent;
 use greenroom_sync::Mailbox;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    announce::Announcer, disk, job::Job, live::LiveOrder, outbox::Ending, shared::Shared, stage_lane::StageOrder,
-    work::WorkOrder,
+    announce::Announcer, disk, engines, job::Job, live::LiveOrder, outbox::Ending, shared::Shared,
+    stage_lane::StageOrder, work::WorkOrder,
 };
 
 /// The loop shows that it is alive at least this often, also when nothing happens.
@@ -34,6 +35,8 @@ pub(super) struct Driver {
     /// Events that follow from carrying out effects: handled before any from outside.
     own: VecDeque<Event>,
     exit: Option<oneshot::Sender<u8>>,
+    /// The engines that what follows next may run.
+    lent: Lent,
 }
 
 impl Driver {
@@ -46,6 +49,7 @@ impl Driver {
             jobs: BTreeMap::new(),
             own: VecDeque::new(),
             exit: Some(exit),
+            lent: Lent::NONE,
         }
     }
 
@@ -125,7 +129,9 @@ impl Driver {
         match effect {
             Effect::Start { job, task } => self.start(job, task),
             Effect::Cancel { job, urgency } => self.cancel(job, urgency),
+            Effect::Lend { engines, .. } => self.lent = engines::lent(engines),
             Effect::GateOpen { connection } => {
+                self.shared.live.lend(std::mem::take(&mut self.lent));
                 self.shared.live.gate.open();
                 self.shared.live.wake();
                 tracing::debug!(%connection, "the gate is open");
@@ -138,6 +144,7 @@ impl Driver {
             Effect::Close { connection, code } => self.shared.desks.end(connection, Ending::Close(code.code())),
             Effect::ForceClose { connection } => self.shared.desks.end(connection, Ending::Force),
             Effect::Forget { track } => {
+                self.shared.loads.forget(track);
                 if let Some(entry) = self.shared.tracks.forget(track) {
                     disk::drop_entry(&self.shared, entry);
                 }
@@ -155,7 +162,7 @@ impl Driver {
     }
 
     fn start(&mut self, id: JobId, task: Task) {
-        let job = Job::new(id);
+        let job = Job::new(id).with_engines(std::mem::take(&mut self.lent));
         self.jobs.insert(id, (job.clone(), task));
         self.announcer.job_started(task);
         let taken = match task {

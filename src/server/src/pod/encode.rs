@@ -6,11 +6,10 @@ use greenroom_audio::{Analysis, Pcm, analyze, prepare_upload};
 use greenroom_director::{ConnectionId, Failure, Outcome, TrackId, Work};
 use greenroom_generator::PreparedSource;
 use greenroom_library::{Draft, Library, LibraryError};
-use greenroom_sync::CancelFlag;
 
 use super::{
     deposit::UploadBody,
-    job::{JobError, guarded},
+    job::{Job, JobError, guarded},
     shared::Shared,
     shelf::{DEFAULT_TIME_SIGNATURE, sidecar_kind},
     tracks::{Part, TrackFacts},
@@ -25,10 +24,12 @@ pub(super) fn encode(
     track: TrackId,
     asker: ConnectionId,
     nameless: bool,
-    cancel: &CancelFlag,
+    job: &Job,
 ) -> Result<Outcome, JobError> {
+    let cancel = &job.cancel;
     shared.tracks.change(track, |entry| entry.asker = Some(asker));
     let audio = source_audio(shared, track)?;
+    shared.tell_measure(track, shared.desks.walk(asker));
     if cancel.is_raised() {
         return Err(JobError::Cancelled);
     }
@@ -37,7 +38,7 @@ pub(super) fn encode(
     let analysing = analyse(shared, &audio);
     let prepared = guarded(|| {
         let _room = shared.room_for(Work::EncodeSource)?;
-        shared.encoded_anew(Arc::clone(&audio), cancel)
+        shared.encoded_anew(Arc::clone(&audio), job.lent, cancel)
     });
     let analysis = wait_for(&analysing);
     let draft = writing.map(|writing| wait_for(&writing)).transpose();
@@ -54,13 +55,13 @@ pub(super) fn encode(
 }
 
 /// Encodes both stems of a track and keeps what a later swap to one of them needs, to be written with them.
-pub(super) fn encode_stems(shared: &Shared, track: TrackId, cancel: &CancelFlag) -> Result<Outcome, JobError> {
+pub(super) fn encode_stems(shared: &Shared, track: TrackId, job: &Job) -> Result<Outcome, JobError> {
     let _room = shared.room_for(Work::EncodeSource)?;
     let stems = shared.stems_of(track)?;
     for (part, stem) in [(Part::Vocals, stems.vocals), (Part::Instruments, stems.instruments)] {
         // A try that gave way may have made one of them.
         if shared.tracks.prepared(track, part).is_none() {
-            let prepared = shared.encoded_anew(stem, cancel)?;
+            let prepared = shared.encoded_anew(stem, job.lent, &job.cancel)?;
             shared.tracks.keep_sidecar(track, part, Arc::clone(&prepared.sidecar));
             shared.tracks.keep_prepared(track, part, prepared);
         }

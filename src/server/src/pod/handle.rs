@@ -128,6 +128,16 @@ impl PodHandle {
         self.desks().deposit_swap(connection, deposit);
     }
 
+    /// Says how a track will be played that a session asked for, as far as is known; after `SessionAsked` or `SwapAsked`.
+    pub fn measure(&self, connection: ConnectionId, track: TrackId) {
+        if let Some(measure) = self.shared.measure(track, self.shared.desks.walk(connection))
+            && let Err(error) = self.try_tell(measure)
+        {
+            // Whatever serves it otherwise does so still.
+            tracing::warn!(%track, %error, "which engines serve a track was not told");
+        }
+    }
+
     /// Leaves the newest prompt; before `PromptAsked`. An older one that nobody encoded yet is forgotten. `bpm` is filled in by the pod.
     pub fn deposit_prompt(&self, connection: ConnectionId, prompt: Prompt) {
         self.desks().deposit_prompt(connection, prompt);
@@ -236,6 +246,9 @@ impl PodHandle {
             "Bytes of audio and stems in memory.",
             cache_bytes,
         ));
+        if let Some(engines) = self.shared.generator.engines() {
+            metrics.extend(self.shared.loads.metrics(engines));
+        }
         metrics
     }
 

@@ -7,7 +7,7 @@ use std::{
 
 use greenroom_audio::{DecodeError, UploadError};
 use greenroom_director::{Event, Failure, JobId, Outcome};
-use greenroom_generator::GenerateError;
+use greenroom_generator::{GenerateError, Lent};
 use greenroom_library::LibraryError;
 use greenroom_separator::SeparateError;
 use greenroom_sync::CancelFlag;
@@ -22,6 +22,8 @@ pub(super) struct Job {
     pub(super) cancel: CancelFlag,
     /// Raised for [`Urgency::AfterBatch`](greenroom_director::Urgency::AfterBatch).
     pub(super) after_batch: CancelFlag,
+    /// The engines that it may run.
+    pub(super) lent: Lent,
 }
 
 /// Why a job did not do what was asked.
@@ -45,7 +47,13 @@ impl Job {
             id,
             cancel: CancelFlag::new(),
             after_batch: CancelFlag::new(),
+            lent: Lent::NONE,
         }
+    }
+
+    /// The same, with engines lent to it.
+    pub(super) fn with_engines(self, lent: Lent) -> Self {
+        Self { lent, ..self }
     }
 
     /// Runs the job's work and tells how it ended; `explain` keeps the words of a failure before the director hears of it.

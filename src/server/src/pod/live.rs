@@ -6,8 +6,8 @@ use std::{
 };
 
 use greenroom_director::{ConnectionId, Event, Failure, Mode, Outcome, TrackId, Work};
-use greenroom_generator::{Action, PlayerSettings, PreparedSource, Prompt};
-use greenroom_sync::{CancelFlag, LeaseGate, Mailbox, ReceiveError, SendError, mailbox};
+use greenroom_generator::{Action, Lent, PlayerSettings, PreparedSource, Prompt};
+use greenroom_sync::{CancelFlag, Latest, LeaseGate, Mailbox, ReceiveError, SendError, mailbox};
 
 use super::{
     deposit::SessionCommand,
@@ -57,6 +57,8 @@ pub(super) struct LiveLine {
     commands: Mailbox<(ConnectionId, SessionCommand)>,
     /// The standing lease: a tick or decode runs only with a pass.
     pub(super) gate: LeaseGate,
+    /// The engines that ticks may run, since the gate last opened.
+    lent: Latest<Lent>,
 }
 
 impl LiveLine {
@@ -65,6 +67,7 @@ impl LiveLine {
             orders: mailbox(ORDERS_MAX),
             commands: mailbox(COMMANDS_MAX),
             gate: LeaseGate::new(),
+            lent: Latest::new(),
         }
     }
 
@@ -81,6 +84,11 @@ impl LiveLine {
         });
         self.wake();
         sent
+    }
+
+    /// Says which engines ticks may run; before the gate opens for them.
+    pub(super) fn lend(&self, engines: Lent) {
+        self.lent.put(engines);
     }
 
     /// Says that there is something new, or that the gate is open: after it is, or the thread would look too early and wait.
@@ -151,11 +159,7 @@ impl Live {
                 mode,
             } => {
                 let explain = explain(connection);
-                job.run(
-                    &shared.events,
-                    || self.open(connection, track, mode, &job.cancel),
-                    explain,
-                );
+                job.run(&shared.events, || self.open(connection, track, mode, &job), explain);
             }
             LiveOrder::Swap {
                 job,
@@ -164,11 +168,7 @@ impl Live {
                 mode,
             } => {
                 let explain = explain(connection);
-                job.run(
-                    &shared.events,
-                    || self.swap(connection, track, mode, &job.cancel),
-                    explain,
-                );
+                job.run(&shared.events, || self.swap(connection, track, mode, &job), explain);
             }
             LiveOrder::Prompt { job, connection } => {
                 let explain = explain(connection);
@@ -217,6 +217,9 @@ impl Live {
             }
             return PATIENCE;
         };
+        if let Some(lent) = self.line.lent.take() {
+            session.lend(lent);
+        }
         let patience = match session.next(now) {
             Action::Wait(until) => until.saturating_sub(now).min(PATIENCE),
             Action::Rest => {
@@ -257,17 +260,12 @@ impl Live {
         patience
     }
 
-    fn open(
-        &mut self,
-        connection: ConnectionId,
-        track: TrackId,
-        mode: Mode,
-        cancel: &CancelFlag,
-    ) -> Result<Outcome, JobError> {
+    fn open(&mut self, connection: ConnectionId, track: TrackId, mode: Mode, job: &Job) -> Result<Outcome, JobError> {
+        let cancel = &job.cancel;
         let deposit = self.shared.desks.session(connection).ok_or(JobError::Cancelled)?;
         let shared = Arc::clone(&self.shared);
         let _room = shared.room_for(Work::OpenStream)?;
-        let source = shared.prepared_of(track, Part::from(mode), cancel)?;
+        let source = shared.prepared_of(track, Part::from(mode), job.lent, cancel)?;
         preload_stems(&shared, track);
         // What the client said of the key of audio that it sent is known of the track by now; of the pod's own tracks the pod knows better.
         let prompt = self.prompt_for(
@@ -310,16 +308,11 @@ impl Live {
         Ok(Outcome::Done)
     }
 
-    fn swap(
-        &mut self,
-        connection: ConnectionId,
-        track: TrackId,
-        mode: Mode,
-        cancel: &CancelFlag,
-    ) -> Result<Outcome, JobError> {
+    fn swap(&mut self, connection: ConnectionId, track: TrackId, mode: Mode, job: &Job) -> Result<Outcome, JobError> {
+        let cancel = &job.cancel;
         let shared = Arc::clone(&self.shared);
         let _room = shared.room_for(Work::OpenStream)?;
-        let source = shared.prepared_of(track, Part::from(mode), cancel)?;
+        let source = shared.prepared_of(track, Part::from(mode), job.lent, cancel)?;
         preload_stems(&shared, track);
         let tags = self.shared.desks.swap(connection, track).and_then(|swap| swap.tags);
         let now = self.now();

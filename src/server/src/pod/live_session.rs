@@ -8,8 +8,8 @@ use std::{
 use greenroom_audio::SAMPLE_RATE;
 use greenroom_director::{ConnectionId, TrackId};
 use greenroom_generator::{
-    Action, Conditioning, GenerateError, KnobValue, Knobs, LiveStream, Player, PlayerSettings, PreparedSource, Prompt,
-    Slice, Window,
+    Action, Conditioning, GenerateError, KnobValue, Knobs, Lent, LiveStream, Player, PlayerSettings, PreparedSource,
+    Prompt, Slice, Window,
 };
 use greenroom_sync::{CancelFlag, Latest};
 use greenroom_wire::knobs;
@@ -93,6 +93,11 @@ impl LiveSession {
         self.stream.swap_source(source.clone(), conditioning);
         self.player.swap_source(now, source.audio.frames() as u64);
         (self.track, self.source, self.prompt, self.playback) = (track, source, prompt, playback);
+    }
+
+    /// Says which engines ticks may run.
+    pub(super) fn lend(&mut self, engines: Lent) {
+        self.stream.lend(engines);
     }
 
     /// Puts a prompt in force.

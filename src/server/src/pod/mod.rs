@@ -13,6 +13,7 @@ mod desk;
 mod director_thread;
 mod disk;
 mod encode;
+mod engines;
 mod events;
 mod handle;
 mod job;

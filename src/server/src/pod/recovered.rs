@@ -17,6 +17,7 @@ pub(super) fn tracks(shared: &Shared) -> Vec<Event> {
         let track = shared.tracks.new_track();
         shared.tracks.insert(track, entry);
         events.push(Event::TrackFound { track, found });
+        events.extend(shared.measure(track, None));
     };
     for fixture in library.fixtures() {
         match &fixture.content {

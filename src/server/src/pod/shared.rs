@@ -19,6 +19,7 @@ use greenroom_sync::{Heartbeat, Mailbox, ReceiveError};
 
 use super::{
     desk::Desks,
+    engines::Loads,
     events::EventSender,
     job::guarded,
     live::LiveLine,
@@ -45,6 +46,7 @@ pub(super) struct Shared {
     /// Jobs on the disk.
     pub(super) disk: rayon::ThreadPool,
     pub(super) telemetry: Telemetry,
+    pub(super) loads: Loads,
     pub(super) player: PlayerSettings,
     startup_warmup: bool,
     source_seconds_max: u32,
@@ -84,6 +86,7 @@ impl Shared {
             separator: parts.separator,
             stage: parts.stage,
             telemetry: Telemetry::new(&parts.plan),
+            loads: Loads::default(),
             plan: parts.plan,
             signal: parts.signal,
             disk: parts.disk,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use greenroom_audio::{DecodeLimits, Pcm, SAMPLE_RATE, analyze, decode, prepare_upload};
 use greenroom_director::{Failure, TrackId};
-use greenroom_generator::PreparedSource;
+use greenroom_generator::{Lent, PreparedSource};
 use greenroom_library::{Generator as SidecarGenerator, LibraryError, SidecarKind, TrackId as LibraryId, TrackReader};
 use greenroom_sync::CancelFlag;
 
@@ -55,17 +55,24 @@ impl Shared {
         &self,
         track: TrackId,
         part: Part,
+        engines: Lent,
         cancel: &CancelFlag,
     ) -> Result<PreparedSource, JobError> {
         if let Some(prepared) = self.tracks.prepared(track, part) {
             return Ok(prepared);
         }
-        let prepared = self.prepare(track, part, cancel)?;
+        let prepared = self.prepare(track, part, engines, cancel)?;
         self.tracks.keep_prepared(track, part, prepared.clone());
         Ok(prepared)
     }
 
-    fn prepare(&self, track: TrackId, part: Part, cancel: &CancelFlag) -> Result<PreparedSource, JobError> {
+    fn prepare(
+        &self,
+        track: TrackId,
+        part: Part,
+        engines: Lent,
+        cancel: &CancelFlag,
+    ) -> Result<PreparedSource, JobError> {
         let audio = match part {
             Part::Whole => self.audio_of(track)?,
             Part::Vocals => self.stems_of(track)?.vocals,
@@ -80,12 +87,17 @@ impl Shared {
                 Err(error) => tracing::info!(%track, %error, "a sidecar does not fit: its source is prepared anew"),
             }
         }
-        self.encoded_anew(audio, cancel)
+        self.encoded_anew(audio, engines, cancel)
     }
 
     /// Audio as the generator wants it, whatever is kept of it.
-    pub(super) fn encoded_anew(&self, audio: Arc<Pcm>, cancel: &CancelFlag) -> Result<PreparedSource, JobError> {
-        let prepared = self.generator.prepare_source(audio, cancel)?;
+    pub(super) fn encoded_anew(
+        &self,
+        audio: Arc<Pcm>,
+        engines: Lent,
+        cancel: &CancelFlag,
+    ) -> Result<PreparedSource, JobError> {
+        let prepared = self.generator.prepare_source_by(audio, engines, cancel)?;
         self.telemetry.source_made(SourceFrom::Audio);
         Ok(prepared)
     }

@@ -42,8 +42,12 @@ pub(super) fn run(shared: &Arc<Shared>, orders: &Mailbox<StageOrder>) {
         match orders.receive(FOREIGN_MEMORY_INTERVAL) {
             Ok(StageOrder::Restore { job, group }) => move_group(shared, &job, || shared.stage.restore(group.name())),
             Ok(StageOrder::Park { job, group }) => move_group(shared, &job, || shared.stage.park(group.name())),
-            Ok(StageOrder::LoadEngine { job, slot, engine }) => load_engine(shared, &job, slot, engine),
-            Ok(StageOrder::UnloadEngine { job, slot, engine }) => unload_engine(shared, &job, slot, engine),
+            Ok(StageOrder::LoadEngine { job, slot, engine }) => {
+                job.run(&shared.events, || shared.load_engine(slot, engine), |_| {});
+            }
+            Ok(StageOrder::UnloadEngine { job, slot, engine }) => {
+                job.run(&shared.events, || shared.unload_engine(slot, engine), |_| {});
+            }
             Err(ReceiveError::TimedOut | ReceiveError::Nudged) => {}
             Err(ReceiveError::Closed) => return,
         }
@@ -57,28 +61,6 @@ pub(super) fn run(shared: &Arc<Shared>, orders: &Mailbox<StageOrder>) {
 fn move_group(shared: &Shared, job: &Job, moving: impl FnOnce() -> Result<(), StageError>) {
     let moving = || moving().map(|()| Outcome::Done).map_err(JobError::from);
     job.run(&shared.events, moving, |_| {});
-}
-
-/// No kind of engine can be loaded in this build: whoever asks goes on with the eager modules, or is told.
-fn load_engine(shared: &Shared, job: &Job, slot: Component, engine: EngineId) {
-    let (slot, engine) = (slot.name(), engine.0);
-    let message = format!("engine {engine} for {slot} cannot be loaded: this build has no library that runs engines");
-    job.run(
-        &shared.events,
-        || Err(JobError::new(Failure::EngineNotBuilt, message)),
-        |_| {},
-    );
-}
-
-/// Nothing was loaded, so there is nothing to free.
-fn unload_engine(shared: &Shared, job: &Job, slot: Component, engine: EngineId) {
-    let (slot, engine) = (slot.name(), engine.0);
-    let message = format!("engine {engine} for {slot} was never loaded");
-    job.run(
-        &shared.events,
-        || Err(JobError::new(Failure::Internal, message)),
-        |_| {},
-    );
 }
 
 impl From<StageError> for JobError {

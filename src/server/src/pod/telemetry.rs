@@ -35,7 +35,7 @@ impl Metric {
         }
     }
 
-    fn counter(name: &'static str, help: &'static str, value: u64) -> Self {
+    pub(super) fn counter(name: &'static str, help: &'static str, value: u64) -> Self {
         Self {
             name,
             help,
@@ -45,7 +45,7 @@ impl Metric {
         }
     }
 
-    fn labelled(self, labels: &[(&'static str, &str)]) -> Self {
+    pub(super) fn labelled(self, labels: &[(&'static str, &str)]) -> Self {
         Self {
             labels: labels
                 .iter()

@@ -326,6 +326,15 @@ impl Tracks {
         true
     }
 
+    /// Frames of the whole track, where it was measured.
+    pub(super) fn frames(&self, track: TrackId) -> Option<usize> {
+        let of = |entry: &Entry| {
+            let known = entry.facts.as_ref().map(|facts| facts.frames);
+            known.or_else(|| entry.audio.as_ref().map(|audio| audio.frames()))
+        };
+        self.with(track, of).flatten()
+    }
+
     pub(super) fn audio(&self, track: TrackId) -> Option<Arc<Pcm>> {
         self.used(track, |entry| entry.audio.clone())
     }

@@ -43,7 +43,7 @@ pub(super) fn run(shared: &Arc<Shared>, orders: &Mailbox<WorkOrder>) {
                 connection,
                 nameless,
             } => {
-                let work = || encode(shared, track, connection, nameless, &job.cancel);
+                let work = || encode(shared, track, connection, nameless, &job);
                 job.run(&shared.events, work, |refusal| {
                     shared.desks.explain(connection, refusal.clone())
                 });
@@ -54,7 +54,7 @@ pub(super) fn run(shared: &Arc<Shared>, orders: &Mailbox<WorkOrder>) {
             }
             // Nobody waits for it: the stems are written all the same.
             WorkOrder::EncodeStems { job, track } => {
-                job.run(&shared.events, || encode_stems(shared, track, &job.cancel), |_| {})
+                job.run(&shared.events, || encode_stems(shared, track, &job), |_| {})
             }
             WorkOrder::Forget(track) => rips.forget(track),
         }

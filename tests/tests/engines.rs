@@ -1,0 +1,248 @@
+//! Compiled engines on real sockets: chosen by shape, changed beside a session that plays, and done without where they fail. The engines are
+//! the modules of a tiny ACE-Step, each bound to the lengths that its file declares.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test stops where something is not as it must be"
+)]
+
+use std::time::{Duration, Instant};
+
+use greenroom_acestep::{Outcome, WeightFiles, write_module_engine};
+use greenroom_compiled::{Component, Profile, Range, Shapes};
+use greenroom_tests::{Client, Incoming, Program, song, tiny_checkpoint, upload};
+use greenroom_wire::ServerMessage;
+use serde_json::json;
+use tempfile::TempDir;
+
+const SECOND: u64 = 48_000;
+/// Of the tiny network.
+const WIDTH: u64 = 64;
+const NO_FAILURE: &[Outcome] = &[];
+/// Loading is begun when nothing else is to be done.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Everything between two shapes.
+fn between(least: &Shapes, most: &Shapes) -> Profile {
+    let ranges = least.iter().zip(most.iter()).map(|((name, min), (_, max))| Range {
+        name: name.into(),
+        min: min.into(),
+        opt: min.into(),
+        max: max.into(),
+    });
+    Profile::new(ranges.collect()).unwrap()
+}
+
+fn profile(component: Component, seconds: u64) -> Profile {
+    match component {
+        Component::Decoder => between(
+            &Shapes::decoder_of_width(1, 2, 1, WIDTH),
+            &Shapes::decoder_of_width(8, 25 * seconds, 512, WIDTH),
+        ),
+        Component::VaeEncode => between(&Shapes::vae_encode(SECOND), &Shapes::vae_encode(seconds * SECOND)),
+        Component::VaeDecode => between(&Shapes::vae_decode(25), &Shapes::vae_decode(26)),
+    }
+}
+
+/// A pod with these engines: component, seconds that it takes, and what becomes of its first loads.
+struct Pod {
+    program: Program,
+    _folders: [TempDir; 2],
+}
+
+impl Pod {
+    fn start(engines: &[(Component, u64, &[Outcome])]) -> Self {
+        let (checkpoint, folder) = (tiny_checkpoint().unwrap(), TempDir::new().unwrap());
+        let weights = WeightFiles::of(checkpoint.path());
+        for (component, seconds, loads) in engines {
+            let name = format!("{component}-{seconds}");
+            let (profile, file) = (profile(*component, *seconds), weights.of_component(*component));
+            write_module_engine(folder.path(), &name, *component, profile, file, loads).unwrap();
+        }
+        let (models, built) = (checkpoint.path().to_string_lossy(), folder.path().to_string_lossy());
+        let options = [
+            "--generator",
+            "acestep",
+            "--acestep-models-dir",
+            &*models,
+            "--engines-dir",
+            &*built,
+        ];
+        Self {
+            program: Program::start(&options).unwrap(),
+            _folders: [checkpoint, folder],
+        }
+    }
+
+    async fn session(&self, seconds: f32) -> Client {
+        let config = json!({ "client_id": "me", "steps": 4 });
+        let mut session = Client::session(self.program.address(), &config, &song(seconds))
+            .await
+            .unwrap();
+        session.ready().await.unwrap();
+        session
+    }
+
+    async fn upload(&self, name: &str, seconds: f32) {
+        upload(self.program.address(), name, &song(seconds))
+            .await
+            .unwrap()
+            .unwrap();
+    }
+
+    fn runs(&self, component: Component) -> f64 {
+        let label = format!(r#"component="{component}""#);
+        self.program.metric(&["engine_runs_total", &label]).unwrap()
+    }
+
+    /// Names of the engines on the device, from what the log tells of their coming and going.
+    fn loaded(&self) -> Vec<String> {
+        let mut loaded = Vec::new();
+        for line in self.program.log().lines() {
+            let engine = line.rsplit('"').nth(1).unwrap_or_default().to_owned();
+            if line.contains("an engine is loaded") {
+                loaded.push(engine);
+            } else if line.contains("an engine is freed") {
+                loaded.retain(|known| *known != engine);
+            }
+        }
+        loaded.sort();
+        loaded
+    }
+
+    async fn comes_to(&self, engines: &[&str]) {
+        let asked = Instant::now();
+        while self.loaded() != engines {
+            assert!(
+                asked.elapsed() < PATIENCE,
+                "{:?} are loaded, and not {engines:?}: {}",
+                self.loaded(),
+                self.program.log()
+            );
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    fn failed_loads(&self) -> f64 {
+        let labels = ["jobs_ended_total", r#"task="load_engine""#, r#"outcome="failed""#];
+        self.program.metric(&labels).unwrap_or(0.0)
+    }
+}
+
+/// Slices until one tells of a generation that is younger than any before.
+async fn next_generation(session: &mut Client, known: u32) -> u32 {
+    let knob = json!({ "type": "params", "raw": { "denoise": 0.8 }, "playback_pos": 0.5 });
+    session.text(&knob).await.unwrap();
+    session
+        .until("a new generation", |incoming| match incoming {
+            Incoming::Slice(header, _) if header.num_gens > known => Some(header.num_gens),
+            _ => None,
+        })
+        .await
+        .unwrap()
+}
+
+async fn swap(session: &mut Client, name: &str) {
+    let swap =
+        json!({ "type": "swap_source", "use_server_source": true, "fixture_name": name, "stem_source_mode": "full" });
+    session.text(&swap).await.unwrap();
+    session.ready().await.unwrap();
+    let refused = session
+        .texts
+        .iter()
+        .find(|text| matches!(text, ServerMessage::SwapFailed { .. }));
+    assert!(refused.is_none(), "{refused:?}");
+}
+
+use Component::{Decoder, VaeDecode, VaeEncode};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_longer_upload_beside_a_session_simply_works_and_engines_change_with_what_plays() {
+    let pod = Pod::start(&[
+        (Decoder, 6, NO_FAILURE),
+        (Decoder, 12, NO_FAILURE),
+        (VaeEncode, 6, NO_FAILURE),
+        (VaeEncode, 12, NO_FAILURE),
+        (VaeDecode, 1, NO_FAILURE),
+    ]);
+    let mut session = pod.session(6.0).await;
+    let generations = next_generation(&mut session, 0).await;
+    pod.comes_to(&["decoder-6", "vae_decode-1", "vae_encode-6"]).await;
+    next_generation(&mut session, generations).await;
+    assert!(pod.runs(Decoder) > 0.0 && pod.runs(VaeDecode) > 0.0);
+
+    // Twice as long as any engine takes that is loaded.
+    let encoded = pod.runs(VaeEncode);
+    pod.upload("long.wav", 12.0).await;
+    assert_eq!(
+        pod.runs(VaeEncode),
+        encoded,
+        "an engine that does not take it was not run"
+    );
+    pod.upload("short.wav", 5.0).await;
+    for (name, seconds) in [("long.wav", 12), ("short.wav", 6), ("long.wav", 12)] {
+        swap(&mut session, name).await;
+        let engines = [
+            format!("decoder-{seconds}"),
+            "vae_decode-1".to_owned(),
+            format!("vae_encode-{seconds}"),
+        ];
+        pod.comes_to(&engines.each_ref().map(|name| &**name)).await;
+        let (generations, ran) = (next_generation(&mut session, 0).await, pod.runs(Decoder));
+        next_generation(&mut session, generations + 4).await;
+        assert!(pod.runs(Decoder) > ran, "{name} is played by its engine");
+    }
+    assert_eq!(pod.program.errors(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn outside_every_profile_the_modules_play() {
+    let pod = Pod::start(&[(Decoder, 6, NO_FAILURE), (VaeEncode, 6, NO_FAILURE)]);
+    let mut session = pod.session(6.0).await;
+    next_generation(&mut session, 0).await;
+    pod.comes_to(&["decoder-6", "vae_encode-6"]).await;
+    pod.upload("long.wav", 10.0).await;
+    swap(&mut session, "long.wav").await;
+    let (generations, ran) = (next_generation(&mut session, 0).await, pod.runs(Decoder));
+    next_generation(&mut session, generations + 4).await;
+    assert_eq!(
+        pod.runs(Decoder),
+        ran,
+        "one of another length lies there and is not run"
+    );
+    assert_eq!(pod.program.errors(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn engines_that_fail_cost_nobody_the_session_and_are_tried_again() {
+    let failing = [
+        Outcome::NullContext,
+        Outcome::OutOfMemory,
+        Outcome::NullContext,
+        Outcome::Loaded,
+    ];
+    let pod = Pod::start(&[(Decoder, 6, NO_FAILURE), (Decoder, 12, &failing)]);
+    let mut session = pod.session(6.0).await;
+    next_generation(&mut session, 0).await;
+    pod.comes_to(&["decoder-6"]).await;
+    pod.upload("long.wav", 10.0).await;
+    pod.upload("short.wav", 5.0).await;
+    swap(&mut session, "long.wav").await;
+    let generations = next_generation(&mut session, 0).await;
+    next_generation(&mut session, generations + 8).await;
+    let asked = Instant::now();
+    while pod.failed_loads() < 2.0 {
+        assert!(asked.elapsed() < PATIENCE, "{} loads failed", pod.failed_loads());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // Whoever asks next has tries of their own: a failure is not remembered.
+    for name in ["short.wav", "long.wav"] {
+        swap(&mut session, name).await;
+        next_generation(&mut session, 0).await;
+    }
+    pod.comes_to(&["decoder-12"]).await;
+    let (generations, ran) = (next_generation(&mut session, 0).await, pod.runs(Decoder));
+    next_generation(&mut session, generations + 4).await;
+    assert!(pod.runs(Decoder) > ran);
+}
