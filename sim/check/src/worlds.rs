@@ -206,21 +206,30 @@ pub fn settings(size: Size) -> Vec<Setting> {
             )
         },
         Setting {
-            connections: 1,
             found: vec![Found::Fixture, Found::Fixture],
             measured: vec![
-                engines([Some((1, 10)), None, Some((3, 4))]),
-                engines([Some((2, 16)), None, None]),
+                engines([Some((1, 10)), None, Some((3, 2))]),
+                engines([Some((2, 16)), None, Some((4, 3))]),
             ],
-            tracks: 2,
-            modes: vec![Mode::Full, Mode::Plain],
+            modes: vec![Mode::Plain],
             swaps: 1,
             faults: vec![Fault::Move],
-            foreign_bytes: vec![0, 8],
             ..Setting::nothing(
                 "engines",
-                "swaps between two engines that fit beside each other or do not, one that helps and leaves for a rip, and loads that fail",
-                compiled(),
+                "swaps between engines that fit beside each other, or do not, and loads that fail",
+                compiled([None; 5], 24, &[Component::Decoder, Component::VaeDecode]),
+            )
+        },
+        Setting {
+            found: vec![Found::Fixture],
+            measured: vec![engines([Some((1, 4)), None, None])],
+            modes: vec![Mode::Full],
+            swaps: 1,
+            faults: vec![Fault::Move],
+            ..Setting::nothing(
+                "engines × rip",
+                "an engine that helps, and leaves for a rip",
+                compiled([None, None, None, None, Some(5)], 9, &[]),
             )
         },
         Setting {
@@ -254,11 +263,11 @@ fn one_group() -> Plan {
     }
 }
 
-/// A pod whose decoder is compiled, and nothing else: it has no eager module for it.
-fn compiled() -> Plan {
+/// A pod that has no eager modules for these components.
+fn compiled(weights_bytes: [Option<u64>; 5], budget_bytes: u64, engines_only: &[Component]) -> Plan {
     Plan {
-        engines_only: Components::of(&[Component::Decoder]),
-        ..plan([None, None, None, None, Some(5)], 32, Policy::Always)
+        engines_only: Components::of(engines_only),
+        ..plan(weights_bytes, budget_bytes, Policy::Always)
     }
 }
 

@@ -96,6 +96,11 @@ impl Director {
         self.tracks.get(&track)?.is_playable(mode).then_some(track)
     }
 
+    /// The same, unless a rip is let by first.
+    fn first_opening(&self) -> Option<TrackId> {
+        self.opening().filter(|_| !self.must_let_by(Work::OpenStream))
+    }
+
     /// The source that the live session is about to have in place of its own.
     fn next_source(&self) -> Option<TrackId> {
         let (_, session) = self.live_session()?;
@@ -122,12 +127,14 @@ impl Director {
             return wants;
         }
         let mut want = |by, track, work| wants.push(Want { by, track, work });
-        if let Some(track) = self.opening() {
+        if let Some(track) = self.first_opening() {
             want(By::Session, track, Work::OpenStream);
         }
         // Before it is measured nobody knows what it needs: its job finds out.
         let is_measured = |track: &TrackId| self.tracks.get(track).is_some_and(|track| track.engines.is_some());
-        if let Some(track) = self.next_encode().filter(is_measured) {
+        // Nor does it get in the way of a rip, or of what is kept of one, that is owed its turn.
+        let encode = self.next_encode().filter(|_| !self.must_let_by(Work::EncodeSource));
+        if let Some(track) = encode.filter(is_measured) {
             want(By::Intake, track, Work::EncodeSource);
         }
         if let Some((_, session)) = self.live_session()
@@ -168,7 +175,7 @@ impl Director {
             Work::EncodeSource if !is_measured => true,
             // Whoever waits for the slot has it when its calls have ended.
             Work::EncodeSource => {
-                self.are_loaded(work, track) && self.opening().is_none_or(|first| self.is_alike(first, track))
+                self.are_loaded(work, track) && self.first_opening().is_none_or(|first| self.is_alike(first, track))
             }
             Work::OpenStream => {
                 let mut calls = self.gate.calls().iter();
