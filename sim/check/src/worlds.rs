@@ -206,14 +206,17 @@ pub fn settings(size: Size) -> Vec<Setting> {
             )
         },
         Setting {
+            connections: 2,
+            clients: vec![Some(1), Some(2)],
             found: vec![Found::Fixture, Found::Fixture],
             measured: vec![
                 engines([Some((1, 10)), None, Some((3, 2))]),
                 engines([Some((2, 16)), None, Some((4, 3))]),
             ],
             modes: vec![Mode::Plain],
-            swaps: 1,
-            faults: vec![Fault::Move],
+            swaps: 2,
+            faults: vec![Fault::Move, Fault::Compute],
+            device_lost: true,
             ..Setting::nothing(
                 "engines",
                 "swaps between engines that fit beside each other, or do not, and loads that fail",
@@ -223,9 +226,11 @@ pub fn settings(size: Size) -> Vec<Setting> {
         Setting {
             found: vec![Found::Fixture],
             measured: vec![engines([Some((1, 4)), None, None])],
-            modes: vec![Mode::Full],
+            modes: vec![Mode::Full, Mode::Vocals],
             swaps: 1,
-            faults: vec![Fault::Move],
+            plays: true,
+            faults: vec![Fault::Move, Fault::Compute],
+            foreign_bytes: vec![0, 3],
             ..Setting::nothing(
                 "engines × rip",
                 "an engine that helps, and leaves for a rip",

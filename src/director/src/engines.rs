@@ -11,7 +11,7 @@ use crate::{
     floor::Gate,
     ids::TrackId,
     jobs::Lane,
-    plan::{Group, Need, Work},
+    plan::{Group, Groups, Need, Work},
     room::Room,
     seat::{Cause, Seat},
     sessions::failure_of,
@@ -292,19 +292,25 @@ impl Director {
             .sum()
     }
 
-    /// Whether somebody waits for memory that engines hold which only help.
+    /// Whether somebody waits for memory while engines hold some that only help. Ticks count as running whether or not the gate is open, so that
+    /// its opening changes nothing about the answer.
     fn is_short(&self) -> bool {
         let helps = |slot: &Component| !self.plan.engines_only.has(*slot) && self.slot(*slot).loaded().is_some();
         if !Component::ALL.iter().any(helps) {
             return false;
         }
-        let leaves = |room: Room| matches!(room, Room::AfterEngine(_) | Room::AfterCalls);
+        let play = self.plan.need(Work::Play);
+        let closed = self.gate_is_closed() && self.live_session().is_some();
+        let ticks = if closed { play.workspace_bytes } else { 0 };
+        let waits = |bytes: u64, groups: Groups| self.room_beside(bytes + ticks, groups) != Room::Fits;
         let rip = (self.wants_separator() && self.running_rip().is_none()).then(|| self.plan.need(Work::Rip));
-        let mut needs = self.unmet_needs().chain(rip.filter(|need| !self.is_met(*need)));
-        needs.any(|need| leaves(self.room(need)))
+        let needs = self.interactive_needs().chain(self.stems_need()).chain(rip);
+        let parked = closed && waits(self.parked_bytes(play.groups), play.groups);
+        parked
+            || needs.into_iter().any(|need| waits(self.bytes_for(need), need.groups))
             || self.wants().into_iter().any(|want| {
                 let missing = self.missing(want);
-                missing.is_some_and(|engine| leaves(self.room_beside(engine.bytes(), self.plan.need(want.work).groups)))
+                missing.is_some_and(|engine| waits(engine.bytes(), self.plan.need(want.work).groups))
             })
     }
 
