@@ -169,8 +169,8 @@ impl Device {
         let weight = faults.weight(Fault::AllocationFails) * if again { 2 } else { 1 };
         let excused = self.inject(chance, weight, DeviceFault::Allocation(0));
         let fits = self.model.free_bytes() >= self.bytes_of(engine);
-        let excused = excused
-            || (fits && self.inject(chance, faults.weight(Fault::HalfRestore), DeviceFault::HalfRestore));
+        let excused =
+            excused || (fits && self.inject(chance, faults.weight(Fault::HalfRestore), DeviceFault::HalfRestore));
         if let Err(error) = self.model.restore(&name_of(engine)) {
             if !excused {
                 self.explain(&error, marks)?;

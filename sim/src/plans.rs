@@ -13,7 +13,7 @@ pub(crate) struct Built([[Option<Engine>; 2]; 3]);
 impl Built {
     /// What serves a source of this number: every third is long.
     pub(crate) fn serving(&self, track: u64) -> Engines {
-        Engines(self.0.map(|sizes| sizes[usize::from(track % 3 == 0)]))
+        Engines(self.0.map(|sizes| sizes[usize::from(track.is_multiple_of(3))]))
     }
 
     /// Every engine and its slot.

@@ -146,6 +146,38 @@ pub fn settings(size: Size) -> Vec<Setting> {
             )
         },
         Setting {
+            found: vec![Found::Fixture],
+            measured: vec![engines([Some((1, 4)), None, None])],
+            modes: vec![Mode::Full, Mode::Vocals],
+            swaps: 1,
+            plays: true,
+            faults: vec![Fault::Move, Fault::Compute],
+            foreign_bytes: vec![0, 3],
+            ..Setting::nothing(
+                "engines × rip",
+                "an engine that helps, and leaves for a rip",
+                compiled([None, None, None, None, Some(5)], 9, &[]),
+            )
+        },
+        Setting {
+            connections: 2,
+            clients: vec![Some(1), Some(2)],
+            found: vec![Found::Fixture, Found::Fixture],
+            measured: vec![
+                engines([Some((1, 10)), None, Some((3, 2))]),
+                engines([Some((2, 16)), None, Some((4, 3))]),
+            ],
+            modes: vec![Mode::Plain],
+            swaps: 2,
+            faults: vec![Fault::Move, Fault::Compute],
+            device_lost: true,
+            ..Setting::nothing(
+                "engines",
+                "swaps between engines that fit beside each other, or do not, and loads that fail",
+                compiled([None; 5], 24, &[Component::Decoder, Component::VaeDecode]),
+            )
+        },
+        Setting {
             connections: 2,
             tracks: if large { 2 } else { 1 },
             intents: both.clone(),
@@ -203,38 +235,6 @@ pub fn settings(size: Size) -> Vec<Setting> {
                 "two connections, one track, everything",
                 "all rooms together, as small as they get",
                 one_group(),
-            )
-        },
-        Setting {
-            connections: 2,
-            clients: vec![Some(1), Some(2)],
-            found: vec![Found::Fixture, Found::Fixture],
-            measured: vec![
-                engines([Some((1, 10)), None, Some((3, 2))]),
-                engines([Some((2, 16)), None, Some((4, 3))]),
-            ],
-            modes: vec![Mode::Plain],
-            swaps: 2,
-            faults: vec![Fault::Move, Fault::Compute],
-            device_lost: true,
-            ..Setting::nothing(
-                "engines",
-                "swaps between engines that fit beside each other, or do not, and loads that fail",
-                compiled([None; 5], 24, &[Component::Decoder, Component::VaeDecode]),
-            )
-        },
-        Setting {
-            found: vec![Found::Fixture],
-            measured: vec![engines([Some((1, 4)), None, None])],
-            modes: vec![Mode::Full, Mode::Vocals],
-            swaps: 1,
-            plays: true,
-            faults: vec![Fault::Move, Fault::Compute],
-            foreign_bytes: vec![0, 3],
-            ..Setting::nothing(
-                "engines × rip",
-                "an engine that helps, and leaves for a rip",
-                compiled([None, None, None, None, Some(5)], 9, &[]),
             )
         },
         Setting {

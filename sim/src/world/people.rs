@@ -40,7 +40,7 @@ impl World {
                 self.tell(event)?;
                 // Plain audio says at once how long it is; of a compressed file phase 1 finds out.
                 brought
-                    .filter(|track| track.0 % 2 == 0)
+                    .filter(|track| track.0.is_multiple_of(2))
                     .map_or(Ok(()), |track| self.measure(track))
             }
             Act::Vanish => self.go(connection),

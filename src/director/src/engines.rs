@@ -431,17 +431,12 @@ impl Director {
             let Some(engine) = self.engine_for(track, slot).filter(|engine| !missed(engine)) else {
                 continue;
             };
-            match self.slot(slot) {
-                Slot::Empty(_) if self.fits_beside_all(engine.bytes()) => {
-                    self.load(slot, engine, 0, effects);
-                    return true;
-                }
-                Slot::Loaded(_) => {
-                    if self.step_helpful_swap(slot, engine, effects) {
-                        return true;
-                    }
-                }
-                _ => {}
+            if matches!(self.slot(slot), Slot::Empty(_)) && self.fits_beside_all(engine.bytes()) {
+                self.load(slot, engine, 0, effects);
+                return true;
+            }
+            if self.step_helpful_swap(slot, engine, effects) {
+                return true;
             }
         }
         false
