@@ -55,7 +55,9 @@ impl House for Pod {
             | Task::SwapSource { .. }
             | Task::EncodePrompt { .. }
             | Task::CloseStream { .. } => &self.live,
-            Task::Restore { .. } | Task::Park { .. } | Task::LoadEngine { .. } | Task::UnloadEngine { .. } => &self.stage,
+            Task::Restore { .. } | Task::Park { .. } | Task::LoadEngine { .. } | Task::UnloadEngine { .. } => {
+                &self.stage
+            }
             Task::Save { .. } | Task::SaveStems { .. } | Task::Wipe { .. } => &self.disk,
         };
         let sent = lane.send(job);
