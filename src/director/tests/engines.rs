@@ -514,3 +514,179 @@ fn a_measured_upload_waits_for_its_engine_or_is_told() {
     pod.finish("load", OUT_OF_MEMORY);
     assert_eq!(pod.count(&["UploadFailed", "OutOfMemory"]), 1, "{:#?}", pod.said);
 }
+
+/// A pod without an eager way in for sources; a prompt takes a workspace of 5.
+fn encoding(budget_bytes: u64) -> Plan {
+    let mut plan = Plan {
+        engines_only: Components::of(&[Component::VaeEncode]),
+        budget_bytes,
+        ..spectral_plan()
+    };
+    plan.needs[1].workspace_bytes = 5;
+    plan
+}
+
+fn encoder(id: u32, bytes: u64) -> Engines {
+    Engines([None, engine(id, bytes), None])
+}
+
+#[test]
+fn what_a_change_of_engines_needs_is_taken_by_nobody_else_meanwhile() {
+    let mut plan = compiled(20);
+    plan.needs[1].workspace_bytes = 5;
+    // 16 leaves for 10, which leaves room for it to come back; 10 leaves for 16, which must find room.
+    for (first, second, held) in [(LONG, SHORT, "load"), (SHORT, LONG, "unload")] {
+        let mut pod = pod(plan.clone());
+        let connection = ask(&mut pod, 1, first);
+        pod.hold(held);
+        swap(&mut pod, connection, second);
+        pod.event(Event::PromptAsked { connection });
+        assert_eq!(pod.count(&["start EncodePrompt"]), 0, "{held}: {:#?}", pod.said);
+        pod.finish(held, Outcome::Done);
+        let fits = usize::from(second == SHORT);
+        assert_eq!(pod.count(&["start EncodePrompt"]), fits, "{held}: {:#?}", pod.said);
+        assert_eq!(pod.count(&["SwapReady"]), 1, "{held}: {:#?}", pod.said);
+    }
+}
+
+#[test]
+fn room_for_the_old_engine_is_not_claimed_where_there_is_not_so_much() {
+    // Another process took memory since the long one was loaded: it could not come back, and the short one fits.
+    let mut pod = pod(compiled(20));
+    let connection = ask(&mut pod, 1, LONG);
+    pod.hold("load");
+    swap(&mut pod, connection, SHORT);
+    pod.event(Event::ForeignMemory { bytes: 5 });
+    pod.finish("load", OUT_OF_MEMORY);
+    pod.finish("load", Outcome::Done);
+    assert_eq!(pod.count(&["SwapReady"]), 1, "{:#?}", pod.said);
+}
+
+#[test]
+fn failures_of_one_engine_are_none_of_another() {
+    let mut pod = pod(helped(16));
+    pod.hold("load");
+    ask(&mut pod, 1, SHORT);
+    pod.finish("load", OUT_OF_MEMORY);
+    measure(&mut pod, SHORT, decoder(3, 4));
+    pod.finish("load", OUT_OF_MEMORY);
+    assert_eq!(pod.count(&["start LoadEngine", "EngineId(1)"]), 2);
+    pod.finish("load", OUT_OF_MEMORY);
+    assert_eq!(pod.count(&["start LoadEngine", "EngineId(3)"]), 2, "{:#?}", pod.said);
+    pod.finish("load", Outcome::Done);
+    assert_eq!(pod.count(&["Lend", "Ticks", "Some(EngineId(3))"]), 1, "{:#?}", pod.said);
+}
+
+#[test]
+fn the_next_session_tries_what_did_not_load_for_the_last_one() {
+    let mut pod = pod(helped(10));
+    pod.hold("load");
+    let connection = ask(&mut pod, 1, SHORT);
+    pod.finish("load", OUT_OF_MEMORY);
+    pod.finish("load", OUT_OF_MEMORY);
+    assert!(pod.pending.is_empty());
+    pod.event(Event::ConnectionGone { connection });
+    ask(&mut pod, 2, SHORT);
+    pod.finish("load", Outcome::Done);
+    assert_eq!(pod.count(&["Lend", "Ticks", "Some(EngineId(1))"]), 1, "{:#?}", pod.said);
+}
+
+#[test]
+fn an_upload_does_not_keep_the_slot_from_a_swap_that_waits_for_it() {
+    let mut pod = Pod::new(encoding(12));
+    for (track, engines) in [(SHORT, encoder(1, 7)), (LONG, encoder(2, 10))] {
+        let found = Found::Fixture;
+        pod.event(Event::TrackFound { track, found });
+        measure(&mut pod, track, engines);
+    }
+    let connection = ask(&mut pod, 1, SHORT);
+    pod.hold("encode");
+    for _ in 0..2 {
+        let (_, track) = pod.upload();
+        measure(&mut pod, track, encoder(1, 7));
+    }
+    // The first began before it was measured: the second of them calls the engine of the first fixture.
+    pod.finish("encode", Outcome::Done);
+    let (_, third) = pod.upload();
+    measure(&mut pod, third, encoder(1, 7));
+    pod.forget();
+    swap(&mut pod, connection, LONG);
+    assert_eq!(pod.count(&["UnloadEngine"]), 0, "it is called: {:#?}", pod.said);
+    pod.finish("encode", Outcome::Done);
+    assert_eq!(pod.count(&["SwapReady"]), 1, "{:#?}", pod.said);
+    assert!(
+        pod.place(&["SwapReady"]) < pod.place(&["start Encode"]),
+        "{:#?}",
+        pod.said
+    );
+}
+
+#[test]
+fn who_cannot_do_without_an_engine_sends_away_one_that_only_helps_ticks() {
+    let mut pod = Pod::new(encoding(16));
+    let (track, found) = (SHORT, Found::Fixture);
+    pod.event(Event::TrackFound { track, found });
+    measure(&mut pod, SHORT, Engines([engine(1, 5), engine(5, 3), None]));
+    ask(&mut pod, 1, SHORT);
+    assert_eq!(pod.count(&["Lend", "Ticks", "Some(EngineId(1))"]), 1, "{:#?}", pod.said);
+    pod.forget();
+    pod.hold("encode");
+    let (_, first) = pod.upload();
+    let (_, second) = pod.upload();
+    measure(&mut pod, first, encoder(6, 12));
+    measure(&mut pod, second, encoder(6, 12));
+    assert_eq!(pod.count(&["UploadFailed"]), 0, "{:#?}", pod.said);
+    assert_eq!(pod.count(&["start UnloadEngine", "Decoder"]), 1, "{:#?}", pod.said);
+    assert_eq!(pod.count(&["GateClose"]), 1, "{:#?}", pod.said);
+    assert_eq!(pod.count(&["GateOpen"]), 1, "{:#?}", pod.said);
+    assert_eq!(pod.count(&["Lend", "Ticks"]), 0, "{:#?}", pod.said);
+    pod.finish("encode", Outcome::Done);
+    assert_eq!(pod.count(&["Lend", "Job", "EngineId(6)"]), 1, "{:#?}", pod.said);
+}
+
+#[test]
+fn a_rip_without_room_beside_an_engine_that_ticks_cannot_do_without_fails() {
+    for (budget, fails) in [(16, 0), (15, 1)] {
+        let (mut pod, connection) = playing(compiled(budget));
+        pod.event(Event::SwapAsked {
+            connection,
+            source: Source::Track(SHORT),
+            mode: Mode::Full,
+        });
+        assert_eq!(
+            pod.count(&["PushStemFailure", "OutOfMemory"]),
+            fails,
+            "{budget}: {:#?}",
+            pod.said
+        );
+        assert_eq!(pod.count(&["PushStems"]), 1 - fails, "{budget}: {:#?}", pod.said);
+        assert_eq!(
+            pod.count(&["UnloadEngine"]) + pod.count(&["GateClose"]),
+            0,
+            "{:#?}",
+            pod.said
+        );
+    }
+}
+
+#[test]
+fn a_rip_gives_way_to_who_waits_for_an_engine() {
+    let (mut pod, connection) = playing(compiled(20));
+    pod.hold("rip");
+    pod.event(Event::SwapAsked {
+        connection,
+        source: Source::Track(SHORT),
+        mode: Mode::Full,
+    });
+    assert_eq!(pod.count(&["start Rip"]), 1, "{:#?}", pod.said);
+    // The long one needs 16 and finds 15 beside the separator.
+    swap(&mut pod, connection, LONG);
+    assert_eq!(pod.count(&["Cancel", "Now"]), 1, "{:#?}", pod.said);
+    pod.finish("rip", Outcome::Yielded { abandoned: true });
+    assert!(
+        pod.place(&["start Park", "Separator"]) < pod.place(&["start LoadEngine", "EngineId(2)"]),
+        "{:#?}",
+        pod.said
+    );
+    assert_eq!(pod.count(&["SwapReady"]), 2, "{:#?}", pod.said);
+}
