@@ -1,13 +1,14 @@
 //! The device under the director: every move of weights and every workspace goes through the pure memory model, and the director's
 //! ledger is compared with it after every event.
 
-use greenroom_director::{Failure, Group, JobId, Outcome, Plan, Task, Work};
+use greenroom_director::{Component, Engine, EngineId, Failure, Group, JobId, Outcome, Plan, Task, Work};
 use greenroom_stage::{Fault as DeviceFault, MemoryModel, StageError};
 
 use crate::{
     chance::Chance,
     faults::{Fault, Faults},
     marks::{Mark, Marks},
+    plans::Built,
 };
 
 /// What the ledger counts for work that the model refused, until its end is told.
@@ -32,7 +33,11 @@ pub(crate) struct Device {
     model: MemoryModel,
     admitted: Vec<Admitted>,
     /// A restore that came to nothing and whose end is not told yet.
-    nothing_came: Option<Group>,
+    nothing_came: Option<u64>,
+    /// The engines of this pod, by slot.
+    engines: Vec<(Component, Engine)>,
+    /// An engine whose load failed and was not tried again since.
+    load_failed: Option<EngineId>,
     last_restore: [Option<Failed>; 5],
     null_context: bool,
     pub(crate) lost: bool,
@@ -57,14 +62,19 @@ pub(crate) fn work_of(task: Task) -> Option<Work> {
 }
 
 impl Device {
-    pub(crate) fn new(plan: &Plan) -> Self {
+    pub(crate) fn new(plan: &Plan, built: &Built) -> Self {
         let mut model = MemoryModel::new(plan.budget_bytes);
         for group in Group::ALL.into_iter().filter(|group| plan.has(*group)) {
             // A fresh model knows no group yet.
             let _known = model.register(group.name(), plan.weights(group));
         }
+        for (_, engine) in built.all() {
+            let _known = model.register(&name_of(engine.id), engine.bytes());
+        }
         Self {
             model,
+            engines: built.all().collect(),
+            load_failed: None,
             admitted: Vec::with_capacity(4),
             nothing_came: None,
             last_restore: [None; 5],
@@ -85,6 +95,7 @@ impl Device {
     ) -> Result<Option<Failure>, String> {
         match task {
             Task::Restore { group } => self.restore(plan, group, chance, faults, marks),
+            Task::LoadEngine { engine, .. } => self.load(engine, chance, faults, marks),
             _ => match work_of(task) {
                 None => Ok(None),
                 Some(work) => {
@@ -132,7 +143,7 @@ impl Device {
             self.parked_last = false;
             return Ok(None);
         };
-        self.nothing_came = Some(group);
+        self.nothing_came = Some(plan.weights(group));
         if !(excused || halfway) {
             self.explain(&error, marks)?;
         }
@@ -144,6 +155,54 @@ impl Device {
         }
         self.last_restore[group as usize] = Some(if halfway { Failed::Halfway } else { Failed::Once });
         Ok(Some(failure_of(&error)))
+    }
+
+    /// Weights first, then the context; of a load that failed nothing stays.
+    fn load(
+        &mut self,
+        engine: EngineId,
+        chance: &mut Chance,
+        faults: &Faults,
+        marks: &mut Marks,
+    ) -> Result<Option<Failure>, String> {
+        let again = self.load_failed == Some(engine);
+        let weight = faults.weight(Fault::AllocationFails) * if again { 2 } else { 1 };
+        let excused = self.inject(chance, weight, DeviceFault::Allocation(0));
+        let fits = self.model.free_bytes() >= self.bytes_of(engine);
+        let excused =
+            excused || (fits && self.inject(chance, faults.weight(Fault::HalfRestore), DeviceFault::HalfRestore));
+        if let Err(error) = self.model.restore(&name_of(engine)) {
+            if !excused {
+                self.explain(&error, marks)?;
+            }
+            return Ok(Some(self.no_engine(engine, failure_of(&error))));
+        }
+        self.inject(chance, faults.weight(Fault::NullContext), DeviceFault::NullContext);
+        let context = self.model.create_context();
+        if context.as_ref().is_ok_and(|made| *made) {
+            if again {
+                marks.hit(Mark::LoadRetried);
+                self.load_failed = None;
+            }
+            return Ok(None);
+        }
+        let _gone = self.model.park(&name_of(engine));
+        let failure = context.map_or_else(|error| failure_of(&error), |_| Failure::NullContext);
+        if failure == Failure::NullContext {
+            marks.hit(Mark::NullContextOfEngine);
+        }
+        Ok(Some(self.no_engine(engine, failure)))
+    }
+
+    fn no_engine(&mut self, engine: EngineId, failure: Failure) -> Failure {
+        self.nothing_came = Some(self.bytes_of(engine));
+        self.load_failed = Some(engine);
+        failure
+    }
+
+    fn bytes_of(&self, engine: EngineId) -> u64 {
+        let known = self.engines.iter().find(|(_, other)| other.id == engine);
+        known.map_or(0, |(_, engine)| engine.bytes())
     }
 
     /// A refusal without an injected fault must have another ground than the director's own admissions.
@@ -235,6 +294,18 @@ impl Device {
                 }
                 outcome
             }
+            Task::LoadEngine { engine, .. } => {
+                if self.nothing_came.take().is_none() && outcome != Outcome::Done {
+                    // Told to end, it frees what it had loaded.
+                    let _gone = self.model.park(&name_of(engine));
+                }
+                outcome
+            }
+            Task::UnloadEngine { engine, .. } if outcome == Outcome::Done => {
+                self.inject(chance, faults.weight(Fault::HostMemory), DeviceFault::HostMemory);
+                let freed = self.model.park(&name_of(engine));
+                freed.map_or_else(|error| Outcome::Failed(failure_of(&error)), |()| outcome)
+            }
             Task::Park { group } if outcome == Outcome::Done => {
                 let short = self.inject(chance, faults.weight(Fault::HostMemory), DeviceFault::HostMemory);
                 match self.model.park(group.name()) {
@@ -284,13 +355,13 @@ impl Device {
     }
 
     /// The director's ledger (residents, workspaces) against the model's bytes.
-    pub(crate) fn compare(&self, plan: &Plan, ledger: (u64, u64)) -> Result<(), String> {
+    pub(crate) fn compare(&self, ledger: (u64, u64)) -> Result<(), String> {
         if self.lost {
             // What a lost device holds nobody can give back: the process ends.
             return Ok(());
         }
         let (resident, workspace) = self.bytes();
-        let coming = self.nothing_came.map_or(0, |group| plan.weights(group));
+        let coming = self.nothing_came.unwrap_or(0);
         let refused: u64 = self
             .admitted
             .iter()
@@ -317,6 +388,11 @@ impl Device {
         }
         strikes
     }
+}
+
+/// What the model calls an engine.
+fn name_of(engine: EngineId) -> String {
+    format!("engine {}", engine.0)
 }
 
 fn failure_of(error: &StageError) -> Failure {

@@ -21,6 +21,7 @@ pub struct Line {
 }
 
 const SCENARIOS: &str = "src/director/tests/scenarios.rs";
+const ENGINES: &str = "src/director/tests/engines.rs";
 const SHORTAGE: &str = "src/director/tests/shortage.rs";
 const POD: &str = "src/server/tests/pod.rs";
 const STAGE: &str = "engines/stage/tests/faults.rs";
@@ -90,10 +91,14 @@ lines! {
         [CONFORMANCE::memory_that_is_freed_late_is_not_given_twice];
     18 "freeing races kernels in flight" [JobSlow Vanishes] [ClosedMidTick]
         [GATE::a_closing_is_drained_exactly_once_and_nothing_runs_after];
-    19 "a null context without an error is cached" [NullContext] [NullContext]
-        [STAGE::a_null_context_is_seen_once_and_the_next_one_is_good];
-    20 "evict-old-then-load-new fails in between" [AllocationFails] [EvictedThenFailed]
-        [SCENARIOS::what_failed_for_a_session_that_left_is_tried_again_for_the_next];
+    19 "a null context without an error is cached" [NullContext] [NullContext NullContextOfEngine LoadRetried]
+        [STAGE::a_null_context_is_seen_once_and_the_next_one_is_good,
+         ENGINES::the_old_engine_comes_back_when_the_new_one_fails_and_the_session_plays_on];
+    20 "evict-old-then-load-new fails in between" [AllocationFails NullContext]
+        [EvictedThenFailed OldEngineFirst OldEngineBack SwapFellBack]
+        [SCENARIOS::what_failed_for_a_session_that_left_is_tried_again_for_the_next,
+         ENGINES::the_old_engine_comes_back_when_the_new_one_fails_and_the_session_plays_on,
+         ENGINES::a_session_without_any_engine_ends_and_the_next_one_is_served];
     21 "sticky device error" [DeviceLost] [StickyError DeviceLostInMidRip DeviceLostInRestore]
         [SCENARIOS::a_lost_device_ends_the_pod_with_75_and_a_shutdown_with_0, JOB::a_lost_device_is_told_before_the_jobs_end];
     22 "two half-admitted loads each hold part of the memory" [ForeignMemory JobSlow] [TwoNeeds]
@@ -107,9 +112,10 @@ lines! {
     26 "pinned host memory runs out while parking" [HostMemory] [HostMemoryAtPark]
         [STAGE::without_page_locked_memory_a_group_stays_where_it_is];
     27 "a late completion after a cancel" [CancelMissed] [LateCompletion] [SCENARIOS::a_wipe_in_mid_rip_discards_it];
-    28 "a stale engine of another duration: rejected input shape" [WrongShape] [WrongShape]
+    28 "a stale engine of another duration: rejected input shape" [WrongShape] [WrongShape SwapBesideTicks]
         ["tests/tests/uploads_and_swaps.rs"::sixty_then_a_hundred_and_twenty_then_sixty_seconds_and_swaps_between_them,
-         "engines/compiled/tests/choice.rs"::the_smallest_covering_profile_serves_whatever_is_resident];
+         "engines/compiled/tests/choice.rs"::the_smallest_covering_profile_serves_whatever_is_resident,
+         ENGINES::ticks_go_on_until_the_next_engine_is_there_and_the_old_one_leaves_after_them];
     29 "an upload is cancelled, superseded, resumed" [Vanishes] [UploadCut UploadSuperseded UploadResumed]
         [OWNERSHIP::a_reload_keeps_the_upload_and_another_client_finds_none,
          BAD_INPUT::uploaders_that_vanish_at_every_step_leave_no_trace_and_the_session_plays_on];

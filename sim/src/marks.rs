@@ -67,6 +67,15 @@ marks! {
     ForeignRefuses "foreign memory that the pod had not heard of refuses a load";
     HostMemoryAtPark "host memory runs out while parking";
     LateCompletion "a completion after a cancel";
+    NullContextOfEngine "a null context of an engine that is loaded";
+    LoadRetried "an engine loaded after a load of it that failed";
+    LoadHangs "a load hangs past its deadline";
+    UnloadRetried "an engine that would not go goes at the second try";
+    SwapBesideTicks "an engine comes beside the one that ticks call";
+    OldEngineFirst "the old engine leaves before the new one comes";
+    OldEngineBack "the old engine comes back when the new one failed";
+    SwapFellBack "a swap whose engine failed, and ticks with an engine after it";
+    RipEvictsEngine "an engine leaves for the separator";
     WrongShape "no engine for the shape";
     PreemptionInMidRip "preemption during a rip";
     RipGivesWay "a rip gives way";

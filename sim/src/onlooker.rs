@@ -1,5 +1,7 @@
 //! Notices rare situations from what is told and what is asked for, never from inside the director.
 
+mod engines;
+
 use greenroom_director::{
     ClientKey, Close, ConnectionId, Effect, Event, Failure, Group, JobId, Mode, Moment, Outcome, Plan, Policy, Source,
     Span, Task, TrackId, Urgency,
@@ -60,6 +62,7 @@ pub(crate) struct Onlooker {
     left_last: Option<Group>,
     /// Whether an upload and a session both wanted the device then.
     left_between_two: bool,
+    engines: engines::Engines,
 }
 
 impl Onlooker {
@@ -250,6 +253,7 @@ impl Onlooker {
             return;
         };
         let Seen { task, cancelled, .. } = self.jobs.swap_remove(place);
+        self.engines.ended(task, outcome, marks);
         if cancelled && outcome == Outcome::Done {
             marks.hit(Mark::LateCompletion);
         }
@@ -295,6 +299,7 @@ impl Onlooker {
 
     /// An effect was asked for.
     pub(crate) fn effect(&mut self, effect: &Effect, marks: &mut Marks) {
+        self.engines.effect(effect, marks);
         match effect {
             Effect::Start { job, task } => self.start(*job, *task, marks),
             Effect::Cancel { job, urgency } => self.cancel(*job, *urgency, marks),
@@ -343,6 +348,7 @@ impl Onlooker {
     }
 
     fn start(&mut self, job: JobId, task: Task, marks: &mut Marks) {
+        self.engines.start(task, self.gate_open, marks);
         match task {
             Task::Rip { track } if self.owed_at_boot.contains(&track) => marks.hit(Mark::OwedAtBoot),
             Task::Park { group } => {

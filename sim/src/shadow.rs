@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use greenroom_director::{
-    Close, ConnectionId, Effect, Event, Failure, Group, Outcome, Plan, Policy, StemsAtHand, Task, TrackId, Work,
+    Close, ConnectionId, Effect, Event, Failure, Group, JobId, Outcome, Plan, Policy, StemsAtHand, Task, TrackId, Work,
+    script::EngineWatch,
 };
 
 use crate::device::work_of;
@@ -25,11 +26,13 @@ pub(crate) struct Shadow {
     ripped: BTreeSet<TrackId>,
     /// Tracks whose rip ran out of memory once: they have one more try.
     short: BTreeSet<TrackId>,
+    engines: EngineWatch,
 }
 
 impl Shadow {
     /// Takes note of an event before the director does.
     pub(crate) fn event(&mut self, event: &Event) {
+        self.engines.event(event);
         if let Event::SessionAsked { connection, .. } = event {
             self.newest_asked = self.newest_asked.max(Some(*connection));
         }
@@ -37,6 +40,7 @@ impl Shadow {
 
     /// Looks at an effect; says what is wrong with it.
     pub(crate) fn effect(&mut self, plan: &Plan, effect: &Effect) -> Result<(), String> {
+        self.engines.effect(plan, effect)?;
         match effect {
             Effect::Start { task, .. } => self.start(plan, *task),
             Effect::Close {
@@ -214,7 +218,8 @@ impl Shadow {
     }
 
     /// A job ended.
-    pub(crate) fn ended(&mut self, task: Task, outcome: Outcome) {
+    pub(crate) fn ended(&mut self, job: JobId, task: Task, outcome: Outcome) {
+        self.engines.ended(job, task, outcome);
         let done = outcome == Outcome::Done;
         if let Some(work) = work_of(task) {
             self.end_work(work);

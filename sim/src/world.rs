@@ -12,7 +12,8 @@ use std::{
 
 use greenroom_check::Owing;
 use greenroom_director::{
-    ClientKey, ConnectionId, Director, Effect, Effects, Event, Found, Intent, Mode, Moment, Plan, Source, Span, TrackId,
+    Caller, ClientKey, ConnectionId, Director, Effect, Effects, Event, Found, Intent, JobId, Mode, Moment, Plan,
+    Source, Span, TrackId,
 };
 
 use crate::{
@@ -23,7 +24,7 @@ use crate::{
     faults::{Fault, Faults},
     marks::{Mark, Marks},
     onlooker::Onlooker,
-    plans::plan,
+    plans::{Built, build, plan},
     queue::{Queue, Thing},
     record::Record,
     script::{Deed, Script},
@@ -51,6 +52,7 @@ const WEATHER: u64 = 3;
 const SOCKETS: u64 = 4;
 const GATE: u64 = 5;
 const MACHINE: u64 = 6;
+const ENGINES: u64 = 7;
 const ACTS: u64 = 16;
 const RHYTHMS: u64 = 512;
 
@@ -85,6 +87,7 @@ pub struct World {
     seed: u64,
     script: Script,
     plan: Plan,
+    built: Built,
     director: Director,
     now: Moment,
     /// How far behind the clock reads that the director is shown next, and the latest it was shown.
@@ -97,6 +100,8 @@ pub struct World {
     ids: Ids,
     jobs: Vec<Running>,
     jobs_begun: u64,
+    /// The job that may call engines, before it starts.
+    lent: Option<JobId>,
     /// Batches done of rips that are not over.
     rips: Vec<(TrackId, u32)>,
     device: Device,
@@ -177,7 +182,8 @@ impl World {
         for fault in &script.without {
             faults.remove(*fault);
         }
-        let plan = plan(&mut chance);
+        let mut plan = plan(&mut chance);
+        let built = build(&mut plan, &mut Chance::apart(seed, ENGINES, 0));
         let mut ids = Ids::default();
         let kinds = [Found::Fixture, Found::FixtureWithStems];
         let fixtures = kinds
@@ -200,8 +206,10 @@ impl World {
             ids,
             jobs: Vec::with_capacity(8),
             jobs_begun: 0,
+            lent: None,
             rips: Vec::new(),
-            device: Device::new(&plan),
+            device: Device::new(&plan, &built),
+            built,
             disk: Disk::default(),
             foreign: 0,
             hung_gate: None,
@@ -288,6 +296,7 @@ impl World {
                 self.onlooker.found_owing(track);
             }
             self.tell(Event::TrackFound { track, found })?;
+            self.measure(track)?;
         }
         Ok(())
     }
@@ -377,7 +386,11 @@ impl World {
         if let Some(record) = &mut self.record {
             record.event(shown, &event);
         }
-        self.shadow.event(&event);
+        // Of a track that is not there yet nobody takes note.
+        let nobodys = |track: &TrackId| !self.director.tracks().any(|(id, _)| id == *track);
+        if !matches!(&event, Event::SourceMeasured { track, .. } if nobodys(track)) {
+            self.shadow.event(&event);
+        }
         self.onlooker.event(self.now, &self.plan, &event, &mut self.marks);
         let bare = event == Event::Timer;
         let stale = self.director.counters().stale;
@@ -426,7 +439,7 @@ impl World {
             record.bytes(self.now, resident + workspace);
         }
         let ledger = self.director.ledger_bytes();
-        self.device.compare(&self.plan, ledger).map_err(Violation::Leak)
+        self.device.compare(ledger).map_err(Violation::Leak)
     }
 
     fn carry_out(&mut self, effect: &Effect) -> Result<(), Violation> {
@@ -439,6 +452,9 @@ impl World {
                 let wait = Span(self.chance(SOCKETS, connection.0).between(0, 5_000));
                 self.soon(wait, Thing::Gone(*connection));
             }
+            Effect::Lend {
+                to: Caller::Job(job), ..
+            } => self.lent = Some(*job),
             Effect::Start { job, task } => self.start(*job, *task)?,
             Effect::Cancel { job, urgency } => self.cancel(*job, *urgency),
             Effect::GateOpen { connection } => self.open_gate(*connection)?,
@@ -521,6 +537,15 @@ impl World {
             )));
         }
         self.at_rest("after a visit")
+    }
+
+    /// Tells how long a track is, and what serves it.
+    fn measure(&mut self, track: TrackId) -> Result<(), Violation> {
+        if self.built.all().next().is_none() {
+            return Ok(());
+        }
+        let engines = self.built.serving(track.0);
+        self.tell(Event::SourceMeasured { track, engines })
     }
 
     fn chance(&self, kind: u64, number: u64) -> Chance {

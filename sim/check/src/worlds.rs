@@ -146,6 +146,38 @@ pub fn settings(size: Size) -> Vec<Setting> {
             )
         },
         Setting {
+            found: vec![Found::Fixture],
+            measured: vec![engines([Some((1, 4)), None, None])],
+            modes: vec![Mode::Full, Mode::Vocals],
+            swaps: 1,
+            plays: true,
+            faults: vec![Fault::Move, Fault::Compute],
+            foreign_bytes: vec![0, 3],
+            ..Setting::nothing(
+                "engines × rip",
+                "an engine that helps, and leaves for a rip",
+                compiled([None, None, None, None, Some(5)], 9, &[]),
+            )
+        },
+        Setting {
+            connections: 2,
+            clients: vec![Some(1), Some(2)],
+            found: vec![Found::Fixture, Found::Fixture],
+            measured: vec![
+                engines([Some((1, 10)), None, Some((3, 2))]),
+                engines([Some((2, 16)), None, Some((4, 3))]),
+            ],
+            modes: vec![Mode::Plain],
+            swaps: 2,
+            faults: vec![Fault::Move, Fault::Compute],
+            device_lost: true,
+            ..Setting::nothing(
+                "engines",
+                "swaps between engines that fit beside each other, or do not, and loads that fail",
+                compiled([None; 5], 24, &[Component::Decoder, Component::VaeDecode]),
+            )
+        },
+        Setting {
             connections: 2,
             tracks: if large { 2 } else { 1 },
             intents: both.clone(),
@@ -206,24 +238,6 @@ pub fn settings(size: Size) -> Vec<Setting> {
             )
         },
         Setting {
-            connections: 1,
-            found: vec![Found::Fixture, Found::Fixture],
-            measured: vec![
-                engines([Some((1, 10)), None, Some((3, 4))]),
-                engines([Some((2, 16)), None, None]),
-            ],
-            tracks: 2,
-            modes: vec![Mode::Full, Mode::Plain],
-            swaps: 1,
-            faults: vec![Fault::Move],
-            foreign_bytes: vec![0, 8],
-            ..Setting::nothing(
-                "engines",
-                "swaps between two engines that fit beside each other or do not, one that helps and leaves for a rip, and loads that fail",
-                compiled(),
-            )
-        },
-        Setting {
             connections: 3,
             clients: vec![Some(1), None],
             found: vec![Found::Fixture],
@@ -254,11 +268,11 @@ fn one_group() -> Plan {
     }
 }
 
-/// A pod whose decoder is compiled, and nothing else: it has no eager module for it.
-fn compiled() -> Plan {
+/// A pod that has no eager modules for these components.
+fn compiled(weights_bytes: [Option<u64>; 5], budget_bytes: u64, engines_only: &[Component]) -> Plan {
     Plan {
-        engines_only: Components::of(&[Component::Decoder]),
-        ..plan([None, None, None, None, Some(5)], 32, Policy::Always)
+        engines_only: Components::of(engines_only),
+        ..plan(weights_bytes, budget_bytes, Policy::Always)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Jobs: slow, failing, hanging, late.
 
-use greenroom_director::{ConnectionId, Event, Failure, JobId, Outcome, Span, Task, TrackId, Urgency};
+use greenroom_director::{Component, ConnectionId, Event, Failure, JobId, Outcome, Span, Task, TrackId, Urgency};
 
 use crate::device::work_of;
 
@@ -26,6 +26,8 @@ pub(super) struct Running {
     deaf: bool,
     /// Steps done of a job on the disk.
     steps: u8,
+    /// Whether it may call engines.
+    lent: bool,
 }
 
 impl World {
@@ -62,7 +64,7 @@ impl World {
                     let wait = wait(&mut chance, 20_000, 400_000);
                     self.soon(wait, Thing::RipGoesOn(job));
                 }
-                Task::Restore { .. } | Task::Park { .. } => {
+                Task::Restore { .. } | Task::Park { .. } | Task::UnloadEngine { .. } => {
                     let wait = wait(&mut chance, 300, 100_000);
                     self.soon(wait, Thing::JobEnds(job, outcome));
                 }
@@ -82,6 +84,7 @@ impl World {
             hangs,
             deaf,
             steps: 0,
+            lent: self.lent.take() == Some(job),
         });
         Ok(())
     }
@@ -90,6 +93,7 @@ impl World {
     fn outcome(&self, task: Task, chance: &mut Chance) -> Outcome {
         let failure = match task {
             Task::Restore { .. } | Task::Park { .. } | Task::CloseStream { .. } => None,
+            Task::LoadEngine { .. } | Task::UnloadEngine { .. } => None,
             Task::Save { .. } | Task::SaveStems { .. } | Task::Wipe { .. } => None,
             Task::Rip { .. } => self
                 .strikes(chance, Fault::StemsFail)
@@ -110,11 +114,18 @@ impl World {
     }
 
     pub(super) fn end_job(&mut self, job: JobId, outcome: Outcome) -> Result<(), Violation> {
+        if let Some(place) = self.running(job)
+            && let Task::Encode { track, .. } = self.jobs[place].task
+        {
+            self.measure(track)?;
+        }
         let Some(place) = self.running(job) else {
             return Ok(());
         };
-        let Running { task, mut chance, .. } = self.jobs.swap_remove(place);
-        let mut outcome = self.settle(task, outcome);
+        let Running {
+            task, mut chance, lent, ..
+        } = self.jobs.swap_remove(place);
+        let mut outcome = self.settle(task, self.without_engine(task, lent, outcome));
         let late = self.strikes(&mut chance, Fault::LateFrees);
         self.device.delay_frees(late);
         let faults = if self.healing { &NO_FAULTS } else { &self.faults };
@@ -127,7 +138,7 @@ impl World {
         if late {
             self.soon(Span(chance.between(1_000, 500_000)), Thing::FreesDone);
         }
-        self.shadow.ended(task, outcome);
+        self.shadow.ended(job, task, outcome);
         if let Some(record) = &mut self.record {
             record.job_ends(self.now, job, outcome);
         }
@@ -141,6 +152,15 @@ impl World {
             self.tell(Event::JobEnded { job, outcome })?;
         }
         Ok(())
+    }
+
+    /// Phase 1 of a track that was measured only now, where there is nothing but engines to do it with.
+    fn without_engine(&self, task: Task, lent: bool, outcome: Outcome) -> Outcome {
+        let needs = matches!(task, Task::Encode { .. }) && self.plan.engines_only.has(Component::VaeEncode);
+        if needs && !lent && outcome == Outcome::Done {
+            return Outcome::Failed(Failure::EngineNotBuilt);
+        }
+        outcome
     }
 
     /// What a job's end means for the world around the device.
@@ -242,8 +262,10 @@ impl World {
         let wait = Span(running.chance.between(0, 100_000));
         if running.hangs {
             self.marks.hit(Mark::DeadlineOnly);
-            if let Task::Rip { .. } = running.task {
-                self.marks.hit(Mark::RipHangs);
+            match running.task {
+                Task::Rip { .. } => self.marks.hit(Mark::RipHangs),
+                Task::LoadEngine { .. } => self.marks.hit(Mark::LoadHangs),
+                _ => {}
             }
             return;
         }
@@ -262,6 +284,7 @@ impl World {
             | Task::OpenStream { .. }
             | Task::SwapSource { .. }
             | Task::EncodePrompt { .. }
+            | Task::LoadEngine { .. }
                 if !running.deaf =>
             {
                 self.soon(wait, Thing::JobEnds(job, Outcome::Cancelled));

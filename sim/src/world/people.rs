@@ -1,6 +1,6 @@
 //! What clients do, and what becomes of their connections.
 
-use greenroom_director::{Close, ConnectionId, Event, Failure, Moment, Span};
+use greenroom_director::{Close, ConnectionId, Event, Failure, Moment, Source, Span, TrackId};
 
 use super::{ACTS, Chance, Deed, Fault, Mark, RHYTHMS, SOCKETS, Stand, Thing, Violation, World};
 use crate::clients::Act;
@@ -35,7 +35,14 @@ impl World {
         let connection = client.connection;
         match client.act(&mut chance, &self.faults, &self.tracks, &mut self.ids) {
             Act::Nothing => Ok(()),
-            Act::Tell(event) => self.tell(event),
+            Act::Tell(event) => {
+                let brought = brought(&event);
+                self.tell(event)?;
+                // Plain audio says at once how long it is; of a compressed file phase 1 finds out.
+                brought
+                    .filter(|track| track.0.is_multiple_of(2))
+                    .map_or(Ok(()), |track| self.measure(track))
+            }
             Act::Vanish => self.go(connection),
             Act::FallSilent => {
                 let live = client.stand == Stand::Live;
@@ -206,5 +213,21 @@ impl World {
         } else {
             self.soon(Span::milliseconds(5), Thing::TickFailed(connection));
         }
+    }
+}
+
+/// The track that comes with an event.
+fn brought(event: &Event) -> Option<TrackId> {
+    match event {
+        Event::UploadAsked { track, .. }
+        | Event::SessionAsked {
+            source: Source::Sent(track),
+            ..
+        }
+        | Event::SwapAsked {
+            source: Source::Sent(track),
+            ..
+        } => Some(*track),
+        _ => None,
     }
 }

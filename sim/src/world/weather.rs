@@ -114,6 +114,13 @@ impl World {
                 outcome: Outcome::Done,
             })?;
         }
+        if self.built.all().next().is_some()
+            && let Some(track) = chance.pick(&self.tracks)
+        {
+            // It is played in another way now, or something else is built.
+            let engines = self.built.serving(track.0 + chance.between(0, 2));
+            self.tell(Event::SourceMeasured { track, engines })?;
+        }
         let connection = ConnectionId(chance.between(0, 60));
         if self.gone.contains(&connection) {
             self.tell(Event::ConnectionGone { connection })?;
@@ -184,7 +191,7 @@ impl World {
             }
         }
         self.director = Director::new(self.plan.clone());
-        self.device = Device::new(&self.plan);
+        self.device = Device::new(&self.plan, &self.built);
         self.device.set_foreign(self.foreign);
         self.onlooker = Onlooker::default();
         self.queue.end_process();

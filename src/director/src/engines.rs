@@ -11,7 +11,7 @@ use crate::{
     floor::Gate,
     ids::TrackId,
     jobs::Lane,
-    plan::{Group, Need, Work},
+    plan::{Group, Groups, Need, Work},
     room::Room,
     seat::{Cause, Seat},
     sessions::failure_of,
@@ -96,6 +96,11 @@ impl Director {
         self.tracks.get(&track)?.is_playable(mode).then_some(track)
     }
 
+    /// The same, unless a rip is let by first.
+    fn first_opening(&self) -> Option<TrackId> {
+        self.opening().filter(|_| !self.must_let_by(Work::OpenStream))
+    }
+
     /// The source that the live session is about to have in place of its own.
     fn next_source(&self) -> Option<TrackId> {
         let (_, session) = self.live_session()?;
@@ -122,12 +127,14 @@ impl Director {
             return wants;
         }
         let mut want = |by, track, work| wants.push(Want { by, track, work });
-        if let Some(track) = self.opening() {
+        if let Some(track) = self.first_opening() {
             want(By::Session, track, Work::OpenStream);
         }
         // Before it is measured nobody knows what it needs: its job finds out.
         let is_measured = |track: &TrackId| self.tracks.get(track).is_some_and(|track| track.engines.is_some());
-        if let Some(track) = self.next_encode().filter(is_measured) {
+        // Nor does it get in the way of a rip, or of what is kept of one, that is owed its turn.
+        let encode = self.next_encode().filter(|_| !self.must_let_by(Work::EncodeSource));
+        if let Some(track) = encode.filter(is_measured) {
             want(By::Intake, track, Work::EncodeSource);
         }
         if let Some((_, session)) = self.live_session()
@@ -168,7 +175,7 @@ impl Director {
             Work::EncodeSource if !is_measured => true,
             // Whoever waits for the slot has it when its calls have ended.
             Work::EncodeSource => {
-                self.are_loaded(work, track) && self.opening().is_none_or(|first| self.is_alike(first, track))
+                self.are_loaded(work, track) && self.first_opening().is_none_or(|first| self.is_alike(first, track))
             }
             Work::OpenStream => {
                 let mut calls = self.gate.calls().iter();
@@ -285,19 +292,25 @@ impl Director {
             .sum()
     }
 
-    /// Whether somebody waits for memory that engines hold which only help.
+    /// Whether somebody waits for memory while engines hold some that only help. Ticks count as running whether or not the gate is open, so that
+    /// its opening changes nothing about the answer.
     fn is_short(&self) -> bool {
         let helps = |slot: &Component| !self.plan.engines_only.has(*slot) && self.slot(*slot).loaded().is_some();
         if !Component::ALL.iter().any(helps) {
             return false;
         }
-        let leaves = |room: Room| matches!(room, Room::AfterEngine(_) | Room::AfterCalls);
+        let play = self.plan.need(Work::Play);
+        let closed = self.gate_is_closed() && self.live_session().is_some();
+        let ticks = if closed { play.workspace_bytes } else { 0 };
+        let waits = |bytes: u64, groups: Groups| self.room_beside(bytes + ticks, groups) != Room::Fits;
         let rip = (self.wants_separator() && self.running_rip().is_none()).then(|| self.plan.need(Work::Rip));
-        let mut needs = self.unmet_needs().chain(rip.filter(|need| !self.is_met(*need)));
-        needs.any(|need| leaves(self.room(need)))
+        let needs = self.interactive_needs().chain(self.stems_need()).chain(rip);
+        let parked = closed && waits(self.parked_bytes(play.groups), play.groups);
+        parked
+            || needs.into_iter().any(|need| waits(self.bytes_for(need), need.groups))
             || self.wants().into_iter().any(|want| {
                 let missing = self.missing(want);
-                missing.is_some_and(|engine| leaves(self.room_beside(engine.bytes(), self.plan.need(want.work).groups)))
+                missing.is_some_and(|engine| waits(engine.bytes(), self.plan.need(want.work).groups))
             })
     }
 
@@ -418,17 +431,12 @@ impl Director {
             let Some(engine) = self.engine_for(track, slot).filter(|engine| !missed(engine)) else {
                 continue;
             };
-            match self.slot(slot) {
-                Slot::Empty(_) if self.fits_beside_all(engine.bytes()) => {
-                    self.load(slot, engine, 0, effects);
-                    return true;
-                }
-                Slot::Loaded(_) => {
-                    if self.step_helpful_swap(slot, engine, effects) {
-                        return true;
-                    }
-                }
-                _ => {}
+            if matches!(self.slot(slot), Slot::Empty(_)) && self.fits_beside_all(engine.bytes()) {
+                self.load(slot, engine, 0, effects);
+                return true;
+            }
+            if self.step_helpful_swap(slot, engine, effects) {
+                return true;
             }
         }
         false

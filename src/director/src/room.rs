@@ -25,13 +25,18 @@ pub(crate) enum Room {
 impl Director {
     /// Whether all of `need` can be on the device at once.
     pub(crate) fn room(&self, need: Need) -> Room {
-        let missing: u64 = need
-            .groups
-            .iter()
-            .filter(|group| self.placement(*group).is_parked())
-            .map(|group| self.plan.weights(group))
-            .sum();
-        self.room_beside(missing + need.workspace_bytes, need.groups)
+        self.room_beside(self.bytes_for(need), need.groups)
+    }
+
+    /// What `need` takes beyond what is there.
+    pub(crate) fn bytes_for(&self, need: Need) -> u64 {
+        self.parked_bytes(need.groups) + need.workspace_bytes
+    }
+
+    /// The weights of those of `groups` that are parked.
+    pub(crate) fn parked_bytes(&self, groups: Groups) -> u64 {
+        let parked = groups.iter().filter(|group| self.placement(*group).is_parked());
+        parked.map(|group| self.plan.weights(group)).sum()
     }
 
     /// Whether so many bytes more fit while `kept` stays. Engines that nobody calls leave first, then groups that nobody needs.

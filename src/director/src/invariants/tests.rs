@@ -3,6 +3,7 @@
 use super::*;
 use crate::{
     effect::{Effect, Effects},
+    engine::{Components, Engine, EngineId},
     event::{Event, Failure, Found, Intent, Mode, Outcome, Source},
     ids::{ClientKey, ConnectionId, JobId, TrackId},
     intake::Intake,
@@ -11,6 +12,7 @@ use crate::{
     placement::{Grounds, Parked, Placement, Vacancy},
     plan::{Groups, Limits, Need, Plan, Times, Uploads},
     seat::{Ask, Cause, Chair},
+    slot::Slot,
     track::{Kind, Owner, Track},
 };
 
@@ -31,7 +33,7 @@ fn plan() -> Plan {
             need(Group::Dit),
             need(Group::Separator),
         ],
-        engines_only: crate::Components::NONE,
+        engines_only: Components::NONE,
         budget_bytes: 20,
         policy: Policy::Always,
         uploads: Uploads::Wipe,
@@ -172,6 +174,149 @@ fn of_the_ledger() {
     assert_eq!(full.check(), Ok(()), "weights of 6 and a workspace of 1");
 }
 
+const ENGINE: Engine = Engine {
+    id: EngineId(1),
+    weights_bytes: 3,
+    workspace_bytes: 1,
+};
+
+/// An engine on its way into the decoder's slot, moved by this job, with so much claimed.
+fn loading(director: &mut Director, claimed: u64, job: JobId) {
+    director.slots[0].step(|slot| match slot {
+        Slot::Empty(empty) => (empty.load(ENGINE, claimed, job).into(), ()),
+        other => (other, ()),
+    });
+    director.ledger.resident += ENGINE.bytes();
+    director.ledger.claimed += claimed;
+}
+
+fn start(director: &mut Director, task: Task) -> JobId {
+    director.start(task, None, &mut Effects::new())
+}
+
+const LOADS: Task = Task::LoadEngine {
+    slot: Component::Decoder,
+    engine: EngineId(1),
+};
+
+/// A session that plays while an engine is in the decoder's slot, which nobody calls.
+fn loaded() -> Director {
+    let mut director = playing();
+    loading(&mut director, 0, JobId(70));
+    director.slots[0].step(|slot| (slot.arrived(), ()));
+    assert_eq!(director.check(), Ok(()));
+    director
+}
+
+fn call(director: &mut Director) -> Call {
+    match director.slots[0].get_mut() {
+        Slot::Loaded(loaded) => loaded.call(Component::Decoder),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn lend(director: &mut Director, call: Call) {
+    match &mut director.gate {
+        Gate::Open { calls, .. } => calls.push(call),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn of_calls() {
+    says(loaded(), "0 calls of decoder are held and 1 are counted", |director| {
+        let _lost = call(director);
+    });
+    let mut called = loaded();
+    let lent = call(&mut called);
+    lend(&mut called, lent);
+    assert_eq!(called.check(), Ok(()));
+    // One of another slot's is none of this one's.
+    called.slots.swap(0, 1);
+    let broken = called.check().expect_err("nobody notices");
+    assert!(
+        broken.contains("1 calls of decoder are held and 0 are counted"),
+        "{broken}"
+    );
+    called.slots.swap(0, 1);
+    let other = Engine {
+        id: EngineId(2),
+        ..ENGINE
+    };
+    says(called, "decoder is called as EngineId(1) and is", |director| {
+        director.slots[0].step(|_| (Slot::at_boot(), ()));
+        director.slots[0].step(|slot| match slot {
+            Slot::Empty(empty) => (empty.load(other, 0, JobId(70)).loaded().into(), ()),
+            other => (other, ()),
+        });
+        let _lost = call(director);
+    });
+}
+
+#[test]
+fn of_engines_that_move() {
+    says(playing(), "and that is not what is under way", |director| {
+        loading(director, 0, JobId(70));
+    });
+    says(loaded(), "and that is not what is under way", |director| {
+        start(director, LOADS);
+    });
+    let mut moving = playing();
+    let job = start(&mut moving, LOADS);
+    loading(&mut moving, 0, job);
+    assert_eq!(moving.check(), Ok(()));
+    says(moving, "vae_encode is Empty", |director| {
+        let job = *director.jobs.keys().next_back().unwrap();
+        let task = Task::UnloadEngine {
+            slot: Component::VaeEncode,
+            engine: EngineId(1),
+        };
+        director.jobs.get_mut(&job).unwrap().task = task;
+        director.slots[0].step(|slot| (slot.arrived(), ()));
+    });
+}
+
+#[test]
+fn of_ticks_without_an_engine() {
+    let only =
+        |component: Component| move |director: &mut Director| director.plan.engines_only = Components::of(&[component]);
+    says(
+        playing(),
+        "ticks run without an engine for decoder",
+        only(Component::Decoder),
+    );
+    says(
+        playing(),
+        "ticks run without an engine for vae_decode",
+        only(Component::VaeDecode),
+    );
+    let mut encodes = playing();
+    only(Component::VaeEncode)(&mut encodes);
+    assert_eq!(encodes.check(), Ok(()), "ticks encode nothing");
+    let mut closed = Director::new(plan());
+    only(Component::Decoder)(&mut closed);
+    assert_eq!(closed.check(), Ok(()), "nothing ticks");
+    let mut called = loaded();
+    let lent = call(&mut called);
+    lend(&mut called, lent);
+    only(Component::Decoder)(&mut called);
+    assert_eq!(called.check(), Ok(()));
+}
+
+#[test]
+fn of_what_engines_claim() {
+    let claiming = |claimed| {
+        let mut director = playing();
+        let job = start(&mut director, LOADS);
+        loading(&mut director, claimed, job);
+        director
+    };
+    // Weights of 6, a workspace of 1, an engine of 4, and 20 in all.
+    assert_eq!(claiming(9).check(), Ok(()));
+    says(claiming(10), "10 claimed bytes are held of 20", |_| {});
+    says(claiming(9), "9 claimed", |director| director.ledger.claimed -= 1);
+}
+
 #[test]
 fn of_the_seat() {
     says(playing(), "the chair is free exactly", |director| {
@@ -216,7 +361,7 @@ fn of_jobs() {
     assert_eq!(ended.check(), Ok(()));
 
     let start = |director: &mut Director, task: Task| {
-        let _job = director.start(task, None, &mut Effects::new());
+        let _job = start(director, task);
     };
     let connection = CONNECTION;
     let unknown = "runs and no session knows of it";

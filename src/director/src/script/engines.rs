@@ -19,6 +19,8 @@ pub struct EngineWatch {
     /// On the way in or out.
     moving: Option<EngineId>,
     calls: Vec<(Caller, [Option<EngineId>; 3])>,
+    /// The gate's last closing.
+    closing: Option<u64>,
     /// What the live session plays.
     playing: Option<TrackId>,
 }
@@ -32,7 +34,9 @@ impl EngineWatch {
             Event::SourceMeasured { track, engines } => {
                 self.measured.insert(*track, *engines);
             }
-            Event::GateDrained { .. } => self.calls.retain(|(caller, _)| !matches!(caller, Caller::Ticks(_))),
+            Event::GateDrained { closing } if self.closing == Some(*closing) => {
+                self.calls.retain(|(caller, _)| !matches!(caller, Caller::Ticks(_)))
+            }
             _ => {}
         }
     }
@@ -60,6 +64,10 @@ impl EngineWatch {
         match effect {
             Effect::SessionReady { track, .. } | Effect::SwapReady { track, .. } => {
                 self.playing = Some(*track);
+                Ok(())
+            }
+            Effect::GateClose { closing, .. } => {
+                self.closing = Some(*closing);
                 Ok(())
             }
             Effect::Lend { to, engines } => self.lend(*to, *engines),
