@@ -305,8 +305,8 @@ impl Director {
         let waits = |bytes: u64, groups: Groups| self.room_beside(bytes + ticks, groups) != Room::Fits;
         let rip = (self.wants_separator() && self.running_rip().is_none()).then(|| self.plan.need(Work::Rip));
         let needs = self.interactive_needs().chain(self.stems_need()).chain(rip);
-        let parked = closed && waits(self.parked_bytes(play.groups), play.groups);
-        parked
+        let parked = self.parked_bytes(play.groups);
+        (closed && parked > 0 && waits(parked, play.groups))
             || needs.into_iter().any(|need| waits(self.bytes_for(need), need.groups))
             || self.wants().into_iter().any(|want| {
                 let missing = self.missing(want);

@@ -690,3 +690,15 @@ fn a_rip_gives_way_to_who_waits_for_an_engine() {
     );
     assert_eq!(pod.count(&["SwapReady"]), 2, "{:#?}", pod.said);
 }
+
+#[test]
+fn memory_that_others_take_does_not_make_ticks_change_engines_for_ever() {
+    let mut pod = pod(helped(10));
+    pod.hold("load");
+    ask(&mut pod, 1, SHORT);
+    pod.event(Event::ForeignMemory { bytes: 500 });
+    pod.forget();
+    pod.finish("load", Outcome::Done);
+    assert_eq!(pod.count(&["GateClose"]), 1, "{:#?}", pod.said);
+    assert_eq!(pod.count(&["Lend", "Ticks", "Some(EngineId(1))"]), 1, "{:#?}", pod.said);
+}
