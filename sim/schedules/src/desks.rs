@@ -114,6 +114,7 @@ fn connection_of(effect: &Effect) -> Option<ConnectionId> {
         Effect::UploadOk(ack) => Some(ack.connection()),
         Effect::Start { .. }
         | Effect::Cancel { .. }
+        | Effect::Lend { .. }
         | Effect::GateOpen { .. }
         | Effect::GateClose { .. }
         | Effect::Forget { .. }
