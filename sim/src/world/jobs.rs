@@ -262,6 +262,7 @@ impl World {
             | Task::OpenStream { .. }
             | Task::SwapSource { .. }
             | Task::EncodePrompt { .. }
+            | Task::Reference { .. }
                 if !running.deaf =>
             {
                 self.soon(wait, Thing::JobEnds(job, Outcome::Cancelled));

@@ -11,7 +11,7 @@ use crate::{
     jobs::Lane,
     placement::{self, Grounds, Lease, Placement},
     plan::{Group, Groups, Need, Policy, Work},
-    seat::{Cause, Prompt, Seat},
+    seat::{Cause, Prompt, Seat, Session, Swap},
 };
 
 /// Failed moves of a group before whoever needs it is told.
@@ -132,14 +132,17 @@ impl Director {
             }
             Seat::Live(live) if live.session().prompt == Prompt::Asked => Some(Work::EncodePrompt),
             Seat::Live(live) => {
-                let swap = live.session().swap.filter(|swap| swap.job.is_none())?;
-                self.tracks
-                    .get(&swap.track)?
-                    .is_playable(swap.mode)
-                    .then_some(Work::OpenStream)
+                let swap = self.next_swap(live.session()).map(|_| Work::OpenStream);
+                swap.or_else(|| self.next_reference_work(live.session()))
             }
             _ => None,
         }
+    }
+
+    /// The swap that nothing but the device keeps.
+    fn next_swap(&self, session: &Session) -> Option<Swap> {
+        let swap = session.swap.filter(|swap| swap.job.is_none())?;
+        self.tracks.get(&swap.track)?.is_playable(swap.mode).then_some(swap)
     }
 
     pub(crate) fn gate_is_closed(&self) -> bool {
@@ -484,8 +487,8 @@ impl Director {
             self.strikes[group as usize] = 1;
         }
         let touches = |need: Need| need == failed || failed.groups.iter().any(|group| need.groups.has(group));
-        if let Some(work) = self.next_live_work().filter(|work| touches(self.plan.need(*work))) {
-            return self.fail_live_work(work, effects);
+        if self.next_live_work().is_some_and(|work| touches(self.plan.need(work))) {
+            return self.fail_live_work(effects);
         }
         if let Some(track) = self
             .next_encode()
@@ -509,7 +512,9 @@ impl Director {
         false
     }
 
-    fn fail_live_work(&mut self, work: Work, effects: &mut Effects) -> bool {
+    /// Tells whoever waits for what [`next_live_work`](Self::next_live_work) gave.
+    fn fail_live_work(&mut self, effects: &mut Effects) -> bool {
+        let swap = self.live_session().and_then(|(_, session)| self.next_swap(session));
         let Some(incumbent) = &mut self.incumbent else {
             return false;
         };
@@ -519,12 +524,15 @@ impl Director {
             self.leave(connection, Cause::Failed(failure), effects);
             return true;
         };
-        if work == Work::EncodePrompt {
+        if session.prompt == Prompt::Asked {
             session.prompt = Prompt::Settled;
             effects.push(Effect::PromptFailed { connection, failure });
-        } else if let Some(swap) = session.swap.take() {
+        } else if let Some(swap) = swap {
+            session.swap = None;
             effects.push(Effect::SwapFailed { connection, failure });
             self.drop_nameless(swap.track, effects);
+        } else {
+            self.fail_next_reference(failure, effects);
         }
         true
     }

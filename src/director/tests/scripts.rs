@@ -32,6 +32,10 @@ fn step() -> impl Strategy<Value = Step> {
         5 => (connection(), source(), 0_u8..4)
             .prop_map(|(connection, source, mode)| Step::Swap { connection, source, mode }),
         3 => connection().prop_map(|connection| Step::Prompt { connection }),
+        2 => (connection(), any::<bool>(), source())
+            .prop_map(|(connection, structure, source)| Step::Reference { connection, structure, source }),
+        1 => (connection(), any::<bool>())
+            .prop_map(|(connection, structure)| Step::ClearReference { connection, structure }),
         2 => (connection(), any::<bool>()).prop_map(|(connection, wanted)| Step::Playing { connection, wanted }),
         5 => prop_oneof![6 => Just(0_u8), 1 => any::<u8>()].prop_map(|off| Step::Drained { off }),
         24 => (0_u8..4, outcome()).prop_map(|(job, outcome)| Step::End { job, outcome }),
@@ -136,7 +140,7 @@ fn the_order_of_forced_out_clients_is_not_that_of_their_keys() {
 fn scripts_walk_every_legal_cell() {
     let mut runner = TestRunner::new_with_rng(config(), TestRng::deterministic_rng(RngAlgorithm::ChaCha));
     let _before = coverage::take();
-    for number in (0..PLANS).cycle().take(60 * usize::from(PLANS)) {
+    for number in (0..PLANS).cycle().take(100 * usize::from(PLANS)) {
         let steps = scripts().new_tree(&mut runner).unwrap().current();
         script::run(number, &steps).unwrap();
     }

@@ -54,6 +54,7 @@ impl House for Pod {
             Task::OpenStream { .. }
             | Task::SwapSource { .. }
             | Task::EncodePrompt { .. }
+            | Task::Reference { .. }
             | Task::CloseStream { .. } => &self.live,
             Task::Restore { .. } | Task::Park { .. } => &self.stage,
             Task::Save { .. } | Task::SaveStems { .. } | Task::Wipe { .. } => &self.disk,
