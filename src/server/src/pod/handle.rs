@@ -4,7 +4,7 @@ use std::sync::{Arc, atomic::Ordering};
 
 use bytes::Bytes;
 use greenroom_audio::{Pcm, UploadError};
-use greenroom_director::{ClientKey, ConnectionId, Event, Failure, Mode, TrackId};
+use greenroom_director::{ClientKey, ConnectionId, Event, Failure, Mode, ReferenceKind, Source, TrackId};
 use greenroom_generator::{Description, Prompt};
 use greenroom_wire::http::LoraEntry;
 
@@ -126,6 +126,34 @@ impl PodHandle {
                 .deposit_sent(deposit.track, &deposit.source_name, Arc::clone(audio), told);
         }
         self.desks().deposit_swap(connection, deposit);
+    }
+
+    /// Asks for the timbre or structure of a source; `sent` is its name and audio where it was sent along, already through [`admit`](Self::admit).
+    ///
+    /// # Errors
+    /// See [`TellError`]; the audio is not kept then.
+    pub fn ask_reference(
+        &self,
+        connection: ConnectionId,
+        kind: ReferenceKind,
+        source: Option<Source>,
+        sent: Option<(&str, Arc<Pcm>)>,
+    ) -> Result<(), TellError> {
+        let sent = sent
+            .zip(source)
+            .map(|((name, audio), (Source::Sent(track) | Source::Track(track)))| {
+                self.shared.tracks.deposit_sent(track, name, audio, Told::default());
+                track
+            });
+        let told = self.shared.events.try_tell(Event::ReferenceAsked {
+            connection,
+            kind,
+            source,
+        });
+        told.inspect_err(|_| {
+            let entry = sent.and_then(|track| self.shared.tracks.forget(track));
+            drop(entry);
+        })
     }
 
     /// Leaves the newest prompt; before `PromptAsked`. An older one that nobody encoded yet is forgotten. `bpm` is filled in by the pod.
