@@ -139,21 +139,22 @@ impl PodHandle {
         source: Option<Source>,
         sent: Option<(&str, Arc<Pcm>)>,
     ) -> Result<(), TellError> {
-        let sent = sent
-            .zip(source)
-            .map(|((name, audio), (Source::Sent(track) | Source::Track(track)))| {
+        let deposited = match (source, sent) {
+            (Some(Source::Sent(track)), Some((name, audio))) => {
                 self.shared.tracks.deposit_sent(track, name, audio, Told::default());
-                track
-            });
+                Some(track)
+            }
+            _ => None,
+        };
         let told = self.shared.events.try_tell(Event::ReferenceAsked {
             connection,
             kind,
             source,
         });
-        told.inspect_err(|_| {
-            let entry = sent.and_then(|track| self.shared.tracks.forget(track));
-            drop(entry);
-        })
+        if let (Err(_), Some(track)) = (&told, deposited) {
+            self.shared.tracks.forget(track);
+        }
+        told
     }
 
     /// Leaves the newest prompt; before `PromptAsked`. An older one that nobody encoded yet is forgotten. `bpm` is filled in by the pod.
