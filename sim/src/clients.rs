@@ -1,6 +1,6 @@
 //! Clients: tabs that come, ask, play, upload, misbehave and go.
 
-use greenroom_director::{ClientKey, ConnectionId, Event, Intent, Mode, Moment, Source, Span, TrackId};
+use greenroom_director::{ClientKey, ConnectionId, Event, Intent, Mode, Moment, ReferenceKind, Source, Span, TrackId};
 
 use crate::{
     chance::Chance,
@@ -140,7 +140,7 @@ impl Client {
         if chance.permille(faults.weight(Fault::SlowReader)) {
             return Act::ReadSlowly;
         }
-        Act::Tell(match chance.between(0, 9) {
+        Act::Tell(match chance.between(0, 11) {
             0..=4 => {
                 let (source, mode) = source(chance, tracks, ids);
                 Event::SwapAsked {
@@ -150,6 +150,11 @@ impl Client {
                 }
             }
             5..=7 => Event::PromptAsked { connection },
+            8..=9 => Event::ReferenceAsked {
+                connection,
+                kind: chance.pick(&ReferenceKind::ALL).unwrap_or(ReferenceKind::Timbre),
+                source: chance.permille(750).then(|| source(chance, tracks, ids).0),
+            },
             _ => Event::Playing {
                 connection,
                 wanted: chance.permille(700),

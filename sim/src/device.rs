@@ -57,6 +57,7 @@ pub(crate) fn work_of(task: Task) -> Option<Work> {
         Task::Rip { .. } => Some(Work::Rip),
         Task::OpenStream { .. } | Task::SwapSource { .. } => Some(Work::OpenStream),
         Task::EncodePrompt { .. } => Some(Work::EncodePrompt),
+        Task::Reference { kind, track, .. } => kind.work(track),
         _ => None,
     }
 }

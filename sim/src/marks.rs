@@ -49,6 +49,10 @@ marks! {
     GoneWhileDraining "a session gone while it is being closed";
     SwapSuperseded "a swap superseded";
     SwapWhileTicking "a swap begun while ticks ran";
+    ReferenceSuperseded "a timbre or structure superseded by a newer one";
+    ReferenceFails "a timbre or structure that cannot be had";
+    ReferenceUnderSwap "a timbre or structure asked for while a swap is under way";
+    ReferenceCleared "a timbre or structure let go of";
     // GPU and placement.
     OutOfMemoryTwice "a restore out of memory, and again in the retry";
     RestoreRetried "a restore retried after a failure";

@@ -147,7 +147,16 @@ impl Onlooker {
                 marks.hit(Mark::SwapWaitsForStems);
             }
             Event::JobEnded { job, outcome } => self.job_ended(*job, *outcome, marks),
-            Event::GateDrained { .. } | Event::SwapAsked { .. } | Event::PromptAsked { .. } => self.late(event, marks),
+            Event::ReferenceAsked { connection, .. }
+                if self.phase(*connection) == Some(Phase::Live)
+                    && self.runs(|task| matches!(task, Task::SwapSource { .. })) =>
+            {
+                marks.hit(Mark::ReferenceUnderSwap);
+            }
+            Event::GateDrained { .. }
+            | Event::SwapAsked { .. }
+            | Event::PromptAsked { .. }
+            | Event::ReferenceAsked { .. } => self.late(event, marks),
             Event::ForeignMemory { bytes } => {
                 let eager: u64 = Group::EAGER.iter().map(|group| plan.weights(*group)).sum();
                 if let Policy::Auto { reserve_bytes } = plan.policy
@@ -215,6 +224,7 @@ impl Onlooker {
         let about = match event {
             Event::SwapAsked { connection, .. }
             | Event::PromptAsked { connection }
+            | Event::ReferenceAsked { connection, .. }
             | Event::ConnectionGone { connection } => *connection,
             _ => return,
         };
@@ -274,6 +284,7 @@ impl Onlooker {
             (Task::OpenStream { .. } | Task::SwapSource { .. }, Outcome::Failed(Failure::EngineNotBuilt)) => {
                 marks.hit(Mark::WrongShape);
             }
+            (Task::Reference { track: None, .. }, Outcome::Done) => marks.hit(Mark::ReferenceCleared),
             (Task::Encode { .. } | Task::SwapSource { .. }, Outcome::Failed(Failure::Internal)) => {
                 marks.hit(Mark::WorkerFails);
             }
@@ -325,6 +336,11 @@ impl Onlooker {
                     self.swap = None;
                 }
             }
+            Effect::ReferenceFailed { failure, .. } => marks.hit(if *failure == Failure::Superseded {
+                Mark::ReferenceSuperseded
+            } else {
+                Mark::ReferenceFails
+            }),
             Effect::UploadOk(ack) => {
                 self.uploads_acked.push(ack.track());
                 self.set(ack.connection(), CLOSING);

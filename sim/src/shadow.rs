@@ -63,6 +63,8 @@ impl Shadow {
             Effect::SwapFailed { connection, .. }
             | Effect::PromptApplied { connection }
             | Effect::PromptFailed { connection, .. }
+            | Effect::ReferenceApplied { connection, .. }
+            | Effect::ReferenceFailed { connection, .. }
             | Effect::PushStemProgress { connection, .. } => self.quiet(*connection),
             Effect::GateOpen { connection } => {
                 self.quiet(*connection)?;
@@ -146,6 +148,7 @@ impl Shadow {
             | Task::SwapSource { track, .. }
             | Task::Save { track }
             | Task::SaveStems { track } => Some(track),
+            Task::Reference { track, .. } => track,
             _ => None,
         };
         if let Some(track) = track.filter(|track| self.forgotten.contains(track)) {

@@ -136,8 +136,7 @@ impl Acestep {
                 seconds_max: SECONDS_MAX,
                 depth_max: DEPTH_MAX,
                 keeps_sources: true,
-                // The stream could; nothing leads there from the wire yet.
-                takes_references: false,
+                takes_references: true,
             },
             configs,
             groups: Arc::new(groups),
@@ -307,10 +306,11 @@ impl Generator for Acestep {
         &self,
         prompt: &Prompt,
         source: &PreparedSource,
+        timbre: Option<&PreparedSource>,
         cancel: &CancelFlag,
     ) -> Result<Conditioning, GenerateError> {
         let (text, conditioner) = (self.groups.text_encoder.lease()?, self.groups.conditioner.lease()?);
-        let timbre = encoded(source)?;
+        let timbre = encoded(timbre.unwrap_or(source))?;
         let frames = self.silence.dims()[0].min(SILENCE_TIMBRE_FRAMES);
         let silence = self.silence.narrow(0, 0, frames).map_err(|error| compute(&error))?;
         let encoders = Encoders {

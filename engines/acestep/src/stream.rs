@@ -187,6 +187,12 @@ impl LiveStream for AcestepStream {
         self.lent = engines;
     }
 
+    fn set_structure(&mut self, structure: Option<&PreparedSource>) -> Result<(), GenerateError> {
+        let hints = structure.map(|source| Ok::<_, Error>(encoded(source)?.hints.to_device(&self.device)?));
+        self.stream.set_structure(hints.transpose()?);
+        Ok(())
+    }
+
     fn swap_source(&mut self, source: PreparedSource, conditioning: Conditioning) {
         let mut swap = || {
             let latents = on_device(&source, &self.device)?;

@@ -115,7 +115,7 @@ impl World {
             ..Prompt::default()
         };
         let cancel = CancelFlag::new();
-        let conditioning = self.acestep.encode_prompt(&prompt, source, &cancel).unwrap();
+        let conditioning = self.acestep.encode_prompt(&prompt, source, None, &cancel).unwrap();
         let settings = StreamSettings {
             depth: 2,
             steps: 4,

@@ -75,7 +75,9 @@ fn settings(walk: Option<Walk>) -> StreamSettings {
 }
 
 fn stream(acestep: &Acestep, source: &PreparedSource, walk: Option<Walk>) -> Box<dyn LiveStream> {
-    let conditioning = acestep.encode_prompt(&prompt(), source, &CancelFlag::new()).unwrap();
+    let conditioning = acestep
+        .encode_prompt(&prompt(), source, None, &CancelFlag::new())
+        .unwrap();
     acestep.open(source.clone(), conditioning, &settings(walk)).unwrap()
 }
 
@@ -110,7 +112,7 @@ fn work_asks_for_the_groups_it_names_and_no_others() {
     assert_eq!(refused(acestep.prepare_source(noise(1, 2), &cancel)), "conditioner");
     stage.restore("conditioner").unwrap();
     let source = acestep.prepare_source(noise(1, 2), &cancel).unwrap();
-    let encoded = acestep.encode_prompt(&prompt(), &source, &cancel);
+    let encoded = acestep.encode_prompt(&prompt(), &source, None, &cancel);
     assert!(matches!(encoded, Err(GenerateError::NotResident("text_encoder"))));
     stage.restore("text_encoder").unwrap();
     let mut stream = stream(&acestep, &source, None);
@@ -240,19 +242,103 @@ fn knobs_prompts_and_timbre_are_heard() {
         tags: "noisy metal".into(),
         ..prompt()
     };
-    let other = acestep.encode_prompt(&other, &source, &CancelFlag::new()).unwrap();
+    let other = acestep
+        .encode_prompt(&other, &source, None, &CancelFlag::new())
+        .unwrap();
     assert_ne!(run(&|stream| stream.set_conditioning(other.clone())), plain);
     let both = Prompt {
         tags_b: Some("noisy metal".into()),
         ..prompt()
     };
-    let both = acestep.encode_prompt(&both, &source, &CancelFlag::new()).unwrap();
+    let both = acestep.encode_prompt(&both, &source, None, &CancelFlag::new()).unwrap();
     assert_eq!(run(&|stream| stream.set_conditioning(both.clone())), plain);
     let blended = |stream: &mut dyn LiveStream| {
         stream.set_conditioning(both.clone());
         stream.set_prompt_blend(1.0);
     };
     assert_eq!(run(&blended), run(&|stream| stream.set_conditioning(other.clone())));
+}
+
+/// What is heard of a source in which only one thing of another one counts is heard as if it were that one's own.
+#[test]
+fn a_borrowed_timbre_and_structure_are_those_of_their_source_and_nothing_else() {
+    let (_folder, acestep, stage) = opened();
+    restore(&stage);
+    let cancel = CancelFlag::new();
+    let prepare = |seed: u64, seconds: usize| {
+        let samples = uniform("lender", seed, seconds * 2 * 48_000);
+        let samples = samples.into_iter().map(|sample| 0.3 * sample).collect();
+        acestep
+            .prepare_source(Arc::new(Pcm::new(48_000, 2, samples)), &cancel)
+            .unwrap()
+    };
+    let (source, lender) = (prepare(1, 2), prepare(2, 2));
+    let heard = |source: &PreparedSource, timbre: Option<&PreparedSource>, structure: Option<&PreparedSource>| {
+        let conditioning = acestep.encode_prompt(&prompt(), source, timbre, &cancel).unwrap();
+        let mut stream = acestep.open(source.clone(), conditioning, &settings(None)).unwrap();
+        stream.set_structure(structure).unwrap();
+        // Nothing is heard of the source's own sound.
+        stream.set_knobs(&denoise(1.0));
+        generate(&mut *stream, 0);
+        window(&mut *stream, 0, SLICE_FRAMES)
+    };
+    let own = heard(&source, None, None);
+    assert_eq!(heard(&source, Some(&source), Some(&source)), own);
+    let both = heard(&source, Some(&lender), Some(&lender));
+    assert_eq!(both, heard(&lender, None, None), "all that counts is borrowed");
+    let timbre = heard(&source, Some(&lender), None);
+    let structure = heard(&source, None, Some(&lender));
+    for (name, borrowed) in [("timbre", &timbre), ("structure", &structure)] {
+        assert!(*borrowed != own && *borrowed != both, "{name}");
+    }
+    assert_eq!(heard(&lender, None, Some(&source)), timbre, "each is borrowed alone");
+    // A lender of another length: its hints are cut, or begin again.
+    for seconds in [1, 3] {
+        let other = prepare(2, seconds);
+        let heard = heard(&source, Some(&other), Some(&other));
+        assert_eq!(heard.len(), own.len());
+        assert_ne!(heard, own, "{seconds} s");
+    }
+}
+
+#[test]
+fn a_borrowed_structure_outlives_a_swap_and_is_let_go_of() {
+    let (_folder, acestep, stage) = opened();
+    restore(&stage);
+    let cancel = CancelFlag::new();
+    let [source, lender] = [1, 2].map(|seconds| acestep.prepare_source(noise(seconds, 2), &cancel).unwrap());
+    let longer = acestep.prepare_source(noise(3, 1), &cancel).unwrap();
+    let conditioning = acestep.encode_prompt(&prompt(), &longer, None, &cancel).unwrap();
+    let swapped = |structure: Option<&PreparedSource>, then: Option<&PreparedSource>| {
+        let mut stream = stream(&acestep, &source, None);
+        stream.set_knobs(&denoise(1.0));
+        stream.set_structure(structure).unwrap();
+        stream.swap_source(longer.clone(), conditioning.clone());
+        if then.is_none() {
+            stream.set_structure(None).unwrap();
+        }
+        generate(&mut *stream, 0);
+        window(&mut *stream, 0, SLICE_FRAMES)
+    };
+    let plain = swapped(None, None);
+    assert_ne!(swapped(Some(&lender), Some(&lender)), plain);
+    assert_eq!(swapped(Some(&lender), None), plain);
+}
+
+#[test]
+fn what_another_generator_prepared_lends_nothing() {
+    let (_folder, acestep, stage) = opened();
+    restore(&stage);
+    let cancel = CancelFlag::new();
+    let source = acestep.prepare_source(noise(1, 2), &cancel).unwrap();
+    let foreign = PreparedSource {
+        encoded: Arc::new(()),
+        ..source.clone()
+    };
+    let encoded = acestep.encode_prompt(&prompt(), &source, Some(&foreign), &cancel);
+    assert!(matches!(encoded, Err(GenerateError::Unsuitable(_))));
+    let refused = stream(&acestep, &source, None).set_structure(Some(&foreign));
+    assert!(matches!(refused, Err(GenerateError::Unsuitable(_))));
 }
 
 #[test]

@@ -108,7 +108,7 @@ fn prepared(acestep: &Acestep, seed: u64) -> (PreparedSource, Conditioning) {
         bpm: 124,
         ..Prompt::default()
     };
-    let conditioning = acestep.encode_prompt(&prompt, &source, &cancel).unwrap();
+    let conditioning = acestep.encode_prompt(&prompt, &source, None, &cancel).unwrap();
     (source, conditioning)
 }
 

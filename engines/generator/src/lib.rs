@@ -67,14 +67,15 @@ pub trait Generator: Send + Sync {
     /// If the sidecar does not fit this generator or this audio: the caller prepares anew.
     fn restore_source(&self, audio: Arc<Pcm>, sidecar: &[u8]) -> Result<PreparedSource, GenerateError>;
 
-    /// Encodes a prompt.
+    /// Encodes a prompt for a source, with the timbre of another where one is given.
     ///
     /// # Errors
-    /// See [`GenerateError`].
+    /// See [`GenerateError`]; `Unsuitable` for a timbre where [`Description::takes_references`] is false.
     fn encode_prompt(
         &self,
         prompt: &Prompt,
         source: &PreparedSource,
+        timbre: Option<&PreparedSource>,
         cancel: &CancelFlag,
     ) -> Result<Conditioning, GenerateError>;
 
@@ -101,6 +102,14 @@ pub trait Generator: Send + Sync {
     fn load_lora(&self, id: &str) -> Result<LoadedLora, GenerateError> {
         Err(no_loras(self.description().name, id))
     }
+}
+
+/// What a generator without them says of timbres and structures.
+#[must_use]
+pub fn no_references(generator: &str) -> GenerateError {
+    GenerateError::Unsuitable(format!(
+        "the generator `{generator}` takes no timbre or structure of other sources; use the knobs, or a pod with another generator"
+    ))
 }
 
 fn no_loras(generator: &str, id: &str) -> GenerateError {
@@ -140,6 +149,15 @@ pub trait LiveStream: Send {
 
     /// Says which engines ticks and decodes may run from now on.
     fn lend(&mut self, _engines: Lent) {}
+
+    /// From the next generation on, how another source goes in place of how the one that plays does: repeated or cut to its length, and kept over
+    /// a swap. None for the one that plays.
+    ///
+    /// # Errors
+    /// `Unsuitable` if another generator prepared it, or this one takes none: what was in force stays.
+    fn set_structure(&mut self, structure: Option<&PreparedSource>) -> Result<(), GenerateError> {
+        structure.map_or(Ok(()), |_| Err(no_references("of this stream")))
+    }
 
     /// Replaces the source at once: nothing that was in flight for the old one is ever decoded.
     fn swap_source(&mut self, source: PreparedSource, conditioning: Conditioning);

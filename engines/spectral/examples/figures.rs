@@ -37,6 +37,7 @@ fn main() -> Result<(), GenerateError> {
             ..Prompt::default()
         },
         &source,
+        None,
         &flag,
     )?;
     let mut stream = generator.open(

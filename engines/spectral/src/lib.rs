@@ -33,6 +33,7 @@ use std::sync::Arc;
 use greenroom_audio::Pcm;
 use greenroom_generator::{
     Conditioning, Description, GenerateError, Generator, LiveStream, PreparedSource, Prompt, StreamSettings, Work,
+    no_references,
 };
 use greenroom_sync::CancelFlag;
 
@@ -104,8 +105,12 @@ impl Generator for Spectral {
         &self,
         prompt: &Prompt,
         _source: &PreparedSource,
+        timbre: Option<&PreparedSource>,
         _cancel: &CancelFlag,
     ) -> Result<Conditioning, GenerateError> {
+        if timbre.is_some() {
+            return Err(no_references(self.description.name));
+        }
         Ok(Conditioning(Arc::new(PromptTexture::of(prompt))))
     }
 

@@ -81,7 +81,9 @@ fn nothing_of_a_replaced_source_is_heard() {
         &[("denoise", 0.9), ("feedback", 1.0), ("feedback_depth", 8.0)],
     );
     let source = generator.prepare_source(silence, &flag).unwrap();
-    let conditioning = generator.encode_prompt(&Prompt::default(), &source, &flag).unwrap();
+    let conditioning = generator
+        .encode_prompt(&Prompt::default(), &source, None, &flag)
+        .unwrap();
     stream.swap_source(source, conditioning);
     let out = decode(&mut *stream, 0, 30_000);
     assert_eq!(out.len(), 30_000);
@@ -96,6 +98,7 @@ fn nothing_of_a_replaced_source_is_heard() {
                 ..Prompt::default()
             },
             &source,
+            None,
             &flag,
         )
         .unwrap();

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use greenroom_audio::Pcm;
 use greenroom_generator::{
     Conditioning, Description, GenerateError, Generator, Knobs, LiveStream, PreparedSource, Prompt, StreamSettings,
-    Tick, Work,
+    Tick, Work, no_references,
 };
 use greenroom_spectral::Spectral;
 use greenroom_stage::Tenant;
@@ -160,12 +160,18 @@ impl Generator for Weighted {
         &self,
         prompt: &Prompt,
         source: &PreparedSource,
+        timbre: Option<&PreparedSource>,
         cancel: &CancelFlag,
     ) -> Result<Conditioning, GenerateError> {
+        if timbre.is_some() {
+            return Err(no_references(self.description.name));
+        }
         let repetitions = self.groups.repetitions.encode_prompt;
         let factor =
             self.groups.text_encoder.run(repetitions, cancel)? * self.groups.conditioner.run(repetitions, cancel)?;
-        let inner = self.spectral.encode_prompt(prompt, &encoded(source).inner, cancel)?;
+        let inner = self
+            .spectral
+            .encode_prompt(prompt, &encoded(source).inner, None, cancel)?;
         Ok(Conditioning(Arc::new(Prompted { inner, factor })))
     }
 

@@ -58,6 +58,7 @@ fn play(generator: &dyn Generator, denoise: f64) -> Result<Vec<f32>, GenerateErr
             ..Prompt::default()
         },
         &source,
+        None,
         &flag,
     )?;
     let mut stream = generator.open(source, conditioning, &SETTINGS)?;
@@ -100,14 +101,18 @@ fn every_kind_of_work_needs_just_the_groups_that_it_names() {
         stage.restore(group).unwrap();
     }
     let source = generator.prepare_source(music(), &flag).unwrap();
-    let conditioning = generator.encode_prompt(&Prompt::default(), &source, &flag).unwrap();
+    let conditioning = generator
+        .encode_prompt(&Prompt::default(), &source, None, &flag)
+        .unwrap();
     let mut stream = generator.open(source.clone(), conditioning, &SETTINGS).unwrap();
     for parked in GROUPS {
         stage.park(parked).unwrap();
         for work in [Work::EncodeSource, Work::EncodePrompt, Work::Tick, Work::Decode] {
             let result = match work {
                 Work::EncodeSource => generator.prepare_source(music(), &flag).map(drop),
-                Work::EncodePrompt => generator.encode_prompt(&Prompt::default(), &source, &flag).map(drop),
+                Work::EncodePrompt => generator
+                    .encode_prompt(&Prompt::default(), &source, None, &flag)
+                    .map(drop),
                 Work::Tick => stream.tick(0, &flag).map(drop),
                 Work::Decode => stream.decode(0, 100, &flag).map(drop),
             };

@@ -8,8 +8,8 @@ use std::{
 };
 
 use greenroom_director::{
-    ClientKey, ConnectionId, Director, Effects, Event, Intent, JobId, Moment, Outcome, Source, Stand, Task, TrackId,
-    Urgency, coverage,
+    ClientKey, ConnectionId, Director, Effects, Event, Intent, JobId, Moment, Outcome, ReferenceKind, Source, Stand,
+    Task, TrackId, Urgency, coverage,
 };
 use stateright::{Model, Property};
 
@@ -67,6 +67,7 @@ impl Awaits {
             Task::OpenStream { .. }
             | Task::SwapSource { .. }
             | Task::EncodePrompt { .. }
+            | Task::Reference { .. }
             | Task::CloseStream { .. } => Self::Live,
             Task::Restore { .. } | Task::Park { .. } | Task::LoadEngine { .. } | Task::UnloadEngine { .. } => {
                 Self::Stage
@@ -315,6 +316,16 @@ impl PodModel {
                 }
             }
         }
+        if live.references < self.setting.references {
+            let sources = self.sources(state).into_iter().map(Some).chain([None]);
+            for source in sources {
+                steps.push(client(Event::ReferenceAsked {
+                    connection,
+                    kind: ReferenceKind::Timbre,
+                    source,
+                }));
+            }
+        }
         if self.setting.prompts {
             steps.push(client(Event::PromptAsked { connection }));
         }
@@ -507,6 +518,10 @@ impl Ids {
             }
             | Event::SwapAsked {
                 source: Source::Sent(track),
+                ..
+            }
+            | Event::ReferenceAsked {
+                source: Some(Source::Sent(track)),
                 ..
             }
             | Event::TrackFound { track, .. } => self.track = self.track.max(track.0 + 1),

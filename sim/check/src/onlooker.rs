@@ -142,9 +142,16 @@ impl Onlooker {
                 }
                 before.speaks_to(*connection)
             }
+            Effect::ReferenceApplied { connection, track, .. } => {
+                if track.is_some_and(|track| before.doomed.contains(&track)) {
+                    return Err(format!("{effect:?}, and the track is doomed"));
+                }
+                before.speaks_to(*connection)
+            }
             Effect::SwapFailed { connection, .. }
             | Effect::PromptApplied { connection }
             | Effect::PromptFailed { connection, .. }
+            | Effect::ReferenceFailed { connection, .. }
             | Effect::PushStemProgress { connection, .. }
             | Effect::Proceed { connection }
             | Effect::GateOpen { connection } => before.speaks_to(*connection),
@@ -171,6 +178,7 @@ impl Onlooker {
             Task::Rip { track } => (Some(Work::Rip), Some(track)),
             Task::OpenStream { track, .. } | Task::SwapSource { track, .. } => (Some(Work::OpenStream), Some(track)),
             Task::EncodePrompt { .. } => (Some(Work::EncodePrompt), None),
+            Task::Reference { kind, track, .. } => (kind.work(track), track),
             Task::Save { track } | Task::SaveStems { track } => (None, Some(track)),
             Task::Park { group } if self.draining.is_some() && plan.need(Work::Play).groups.has(group) => {
                 return Err(format!("{} is parked and a tick may still run on it", group.name()));

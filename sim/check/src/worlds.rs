@@ -29,6 +29,8 @@ pub struct Setting {
     pub(super) sends_source: bool,
     /// Swaps under way at a time.
     pub(super) swaps: usize,
+    /// Timbres that wait at a time.
+    pub(super) references: usize,
     pub(super) prompts: bool,
     pub(super) plays: bool,
     pub(super) stalls: bool,
@@ -86,6 +88,7 @@ impl Setting {
             | Task::OpenStream { .. }
             | Task::SwapSource { .. }
             | Task::EncodePrompt { .. }
+            | Task::Reference { .. }
                 if self.has(Fault::Compute) =>
             {
                 OUT_OF_MEMORY
@@ -108,6 +111,7 @@ impl Setting {
             modes: vec![Mode::Full],
             sends_source: false,
             swaps: 0,
+            references: 0,
             prompts: false,
             plays: false,
             stalls: false,
@@ -234,6 +238,21 @@ pub fn settings(size: Size) -> Vec<Setting> {
             ..Setting::nothing(
                 "two connections, one track, everything",
                 "all rooms together, as small as they get",
+                one_group(),
+            )
+        },
+        Setting {
+            found: vec![Found::Fixture],
+            modes: vec![Mode::Plain],
+            sends_source: true,
+            tracks: 2,
+            references: 1,
+            prompts: true,
+            swaps: 1,
+            faults: vec![Fault::Move, Fault::Compute],
+            ..Setting::nothing(
+                "references",
+                "timbres of a track and of audio that was sent, beside swaps and prompts, and phase 1 fails",
                 one_group(),
             )
         },

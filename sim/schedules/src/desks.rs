@@ -107,6 +107,8 @@ fn connection_of(effect: &Effect) -> Option<ConnectionId> {
         | Effect::SwapFailed { connection, .. }
         | Effect::PromptApplied { connection }
         | Effect::PromptFailed { connection, .. }
+        | Effect::ReferenceApplied { connection, .. }
+        | Effect::ReferenceFailed { connection, .. }
         | Effect::UploadFailed { connection, .. }
         | Effect::PushStems { connection, .. }
         | Effect::PushStemFailure { connection, .. }

@@ -285,6 +285,7 @@ impl World {
             | Task::SwapSource { .. }
             | Task::EncodePrompt { .. }
             | Task::LoadEngine { .. }
+            | Task::Reference { .. }
                 if !running.deaf =>
             {
                 self.soon(wait, Thing::JobEnds(job, Outcome::Cancelled));

@@ -53,6 +53,8 @@ pub struct LiveView {
     pub connection: ConnectionId,
     /// Swaps under way and waiting.
     pub swaps: usize,
+    /// Timbres and structures that are asked for and not under way.
+    pub references: usize,
     /// Whether a prompt is asked for or being encoded.
     pub is_prompting: bool,
     /// Whether the live thread wants to tick.
@@ -164,6 +166,7 @@ impl Director {
         self.live_session().map(|(connection, session)| LiveView {
             connection,
             swaps: usize::from(session.swap.is_some()) + usize::from(session.next_swap.is_some()),
+            references: session.references.waiting(),
             is_prompting: session.prompt != crate::seat::Prompt::Settled,
             is_wanted: session.wanted,
         })

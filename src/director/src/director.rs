@@ -182,6 +182,11 @@ impl Director {
                 mode,
             } => self.swap_asked(connection, source, mode, effects),
             Event::PromptAsked { connection } => self.prompt_asked(connection),
+            Event::ReferenceAsked {
+                connection,
+                kind,
+                source,
+            } => self.reference_asked(connection, kind, source, effects),
             Event::Playing { connection, wanted } => self.playing(connection, wanted),
             Event::GateDrained { closing } => self.gate_drained(closing),
             Event::JobEnded { job, outcome } => self.job_ended(job, outcome, effects),

@@ -2,7 +2,7 @@
 
 use crate::{
     engine::{Caller, Component, EngineId},
-    event::{Failure, Mode},
+    event::{Failure, Mode, ReferenceKind},
     ids::{ConnectionId, JobId, TrackId},
     intake::Ack,
     plan::Group,
@@ -109,6 +109,24 @@ pub enum Effect {
     PromptFailed {
         /// The session.
         connection: ConnectionId,
+        /// Why.
+        failure: Failure,
+    },
+    /// The timbre or structure that the session asked for is in force: send `timbre_set`, `timbre_cleared` or their like.
+    ReferenceApplied {
+        /// The session.
+        connection: ConnectionId,
+        /// Which of the two.
+        kind: ReferenceKind,
+        /// Whose; none for the source's own.
+        track: Option<TrackId>,
+    },
+    /// It cannot be had, and what was in force stays: send `timbre_failed` or its like.
+    ReferenceFailed {
+        /// The session.
+        connection: ConnectionId,
+        /// Which of the two.
+        kind: ReferenceKind,
         /// Why.
         failure: Failure,
     },
@@ -228,6 +246,15 @@ pub enum Task {
     EncodePrompt {
         /// The session.
         connection: ConnectionId,
+    },
+    /// Give the live stream the timbre or structure of another track, on the live thread, which keeps what it needs of it.
+    Reference {
+        /// The session.
+        connection: ConnectionId,
+        /// Which of the two.
+        kind: ReferenceKind,
+        /// Whose; none for the source's own again.
+        track: Option<TrackId>,
     },
     /// Free the session's stream, on the live thread.
     CloseStream {

@@ -69,6 +69,15 @@ pub enum Event {
         /// The session's connection.
         connection: ConnectionId,
     },
+    /// The live session wants another timbre or structure than its source's.
+    ReferenceAsked {
+        /// The session's connection.
+        connection: ConnectionId,
+        /// Which of the two.
+        kind: ReferenceKind,
+        /// Whose; none for its source's own again.
+        source: Option<Source>,
+    },
     /// The live thread wants to tick, or has nothing to do (idle pause).
     Playing {
         /// The session's connection.
@@ -141,6 +150,20 @@ pub enum Source {
     Sent(TrackId),
     /// A track that the server has.
     Track(TrackId),
+}
+
+/// What a session may borrow of a source that it does not play.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ReferenceKind {
+    /// How it sounds.
+    Timbre,
+    /// How it goes.
+    Structure,
+}
+
+impl ReferenceKind {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Timbre, Self::Structure];
 }
 
 /// Which part of a source is played.

@@ -13,7 +13,7 @@ use crate::{
     placement::{self, Grounds, Lease, Placement},
     plan::{Group, Groups, Need, Policy, Work},
     room::Room,
-    seat::{Cause, Prompt, Seat},
+    seat::{Cause, Prompt, Seat, Session, Swap},
     slot::Call,
 };
 
@@ -146,14 +146,17 @@ impl Director {
             }
             Seat::Live(live) if live.session().prompt == Prompt::Asked => Some(Work::EncodePrompt),
             Seat::Live(live) => {
-                let swap = live.session().swap.filter(|swap| swap.job.is_none())?;
-                self.tracks
-                    .get(&swap.track)?
-                    .is_playable(swap.mode)
-                    .then_some(Work::OpenStream)
+                let swap = self.next_swap(live.session()).map(|_| Work::OpenStream);
+                swap.or_else(|| self.next_reference_work(live.session()))
             }
             _ => None,
         }
+    }
+
+    /// The swap that nothing but the device keeps.
+    fn next_swap(&self, session: &Session) -> Option<Swap> {
+        let swap = session.swap.filter(|swap| swap.job.is_none())?;
+        self.tracks.get(&swap.track)?.is_playable(swap.mode).then_some(swap)
     }
 
     pub(crate) fn gate_is_closed(&self) -> bool {
@@ -556,7 +559,9 @@ impl Director {
         false
     }
 
+    /// Tells whoever waits for this work, which [`next_live_work`](Self::next_live_work) gave or an engine keeps.
     pub(crate) fn fail_live_work(&mut self, work: Work, failure: Failure, effects: &mut Effects) -> bool {
+        let swap = self.live_session().and_then(|(_, session)| self.next_swap(session));
         let Some(incumbent) = &mut self.incumbent else {
             return false;
         };
@@ -565,12 +570,15 @@ impl Director {
             self.leave(connection, Cause::Failed(failure), effects);
             return true;
         };
-        if work == Work::EncodePrompt {
+        if work == Work::EncodePrompt && session.prompt == Prompt::Asked {
             session.prompt = Prompt::Settled;
             effects.push(Effect::PromptFailed { connection, failure });
-        } else if let Some(swap) = session.swap.take() {
+        } else if let Some(swap) = swap.filter(|_| work == Work::OpenStream) {
+            session.swap = None;
             effects.push(Effect::SwapFailed { connection, failure });
             self.drop_nameless(swap.track, effects);
+        } else {
+            self.fail_next_reference(failure, effects);
         }
         true
     }

@@ -203,6 +203,10 @@ impl Director {
                             || incumbent.leaving().is_some_and(|leaving| opening(leaving.stream))
                     })
                 }
+                Task::Reference { connection, .. } => self
+                    .incumbent
+                    .as_ref()
+                    .is_some_and(|incumbent| incumbent.connection == connection),
                 _ => true,
             };
             if !known {

@@ -59,6 +59,9 @@ impl Fork for Task {
             Self::OpenStream { connection, track, .. } | Self::SwapSource { connection, track, .. } => {
                 (*track, *connection) = (track.fork(rename), connection.fork(rename));
             }
+            Self::Reference { connection, track, .. } => {
+                (*track, *connection) = (track.fork(rename), connection.fork(rename));
+            }
             Self::Save { track }
             | Self::Rip { track }
             | Self::EncodeStems { track }
@@ -80,6 +83,7 @@ impl Task {
             Self::OpenStream { .. }
             | Self::SwapSource { .. }
             | Self::EncodePrompt { .. }
+            | Self::Reference { .. }
             | Self::CloseStream { .. } => Lane::Live,
             Self::Restore { .. } | Self::Park { .. } | Self::LoadEngine { .. } | Self::UnloadEngine { .. } => {
                 Lane::Stage
@@ -99,6 +103,7 @@ impl Task {
             | Self::Wipe { track } => Some(*track),
             // Reading a track keeps it from being removed under the reader.
             Self::OpenStream { track, .. } | Self::SwapSource { track, .. } => Some(*track),
+            Self::Reference { track, .. } => *track,
             _ => None,
         }
     }
@@ -259,6 +264,11 @@ impl Director {
             Task::OpenStream { .. } => self.stream_opened(id, outcome, effects),
             Task::SwapSource { .. } => self.source_swapped(id, outcome, effects),
             Task::EncodePrompt { .. } => self.prompt_encoded(id, outcome, effects),
+            Task::Reference {
+                connection,
+                kind,
+                track,
+            } => self.reference_changed(connection, kind, track, outcome, effects),
             Task::CloseStream { .. } => self.stream_closed(id),
             Task::Restore { group } => self.restore_ended(group, outcome, effects),
             Task::Park { group } => self.park_ended(group, outcome, effects),

@@ -30,6 +30,7 @@ mod machine;
 mod moment;
 mod placement;
 mod plan;
+mod references;
 mod rips;
 mod room;
 #[cfg(feature = "checking")]
@@ -48,7 +49,7 @@ pub use checking::{LiveView, Stand, TrackView};
 pub use director::{Counters, Director};
 pub use effect::{Close, Effect, Effects, Phase, StemsAtHand, StemsPhase, Task, Urgency};
 pub use engine::{Caller, Component, Components, Engine, EngineId, Engines};
-pub use event::{Event, Failure, Found, Intent, Mode, Outcome, Source};
+pub use event::{Event, Failure, Found, Intent, Mode, Outcome, ReferenceKind, Source};
 pub use fork::{Fork, Rename};
 pub use ids::{ClientKey, ConnectionId, JobId, LineageId, TrackId};
 pub use intake::Ack;
@@ -65,6 +66,7 @@ pub mod typestate {
     pub use crate::{
         intake::{Asker, Encoding, Intake, Saved, Saving as SavingSource, Waiting},
         placement::{Grounds, Lease, Parked, Parking, Pass, Placement, Resident, Restoring, Vacancy},
+        references::{Reference, References, Wish},
         seat::{
             Ask, Candidate, Cause, Chair, Creating, Draining, Leaving, Live, Prompt, Released, Seat, Session, Stream,
             Swap,

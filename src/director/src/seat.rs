@@ -6,6 +6,7 @@ use crate::{
     fork::{Fork, Rename, fork_fields, fork_plain},
     ids::{ClientKey, ConnectionId, JobId, TrackId},
     machine::machine,
+    references::References,
 };
 
 /// The seat itself: there is one, so there is at most one session that is being created, lives, or is being torn down.
@@ -96,6 +97,7 @@ pub struct Session {
     pub(crate) swap: Option<Swap>,
     pub(crate) next_swap: Option<Swap>,
     pub(crate) prompt: Prompt,
+    pub(crate) references: References,
 }
 
 fork_fields!(Session {
@@ -105,7 +107,8 @@ fork_fields!(Session {
     wanted,
     swap,
     next_swap,
-    prompt
+    prompt,
+    references
 });
 
 /// Why a session ends.

@@ -9,12 +9,13 @@ use crate::{
     intake::Intake,
     machine::Cell,
     plan::Work,
+    references::References,
     seat::{Ask, Candidate, Cause, Incumbent, Leaving, Prompt, Seat, Session, Stream, Swap},
     track::{Kind, Owed, Owner, Track},
 };
 
 /// Whether a session's source can be played yet.
-enum Readiness {
+pub(crate) enum Readiness {
     Playable,
     Waits,
     Failed(Failure),
@@ -200,7 +201,7 @@ impl Director {
         incumbent.live().map(|session| (incumbent.connection, session))
     }
 
-    fn live_session_mut(&mut self, connection: ConnectionId) -> Option<&mut Session> {
+    pub(crate) fn live_session_mut(&mut self, connection: ConnectionId) -> Option<&mut Session> {
         self.incumbent
             .as_mut()
             .filter(|incumbent| incumbent.connection == connection)?
@@ -281,7 +282,7 @@ impl Director {
     }
 
     /// Makes the PCM that a connection sent a track of its session.
-    fn take_source(&mut self, connection: ConnectionId, source: Source) -> TrackId {
+    pub(crate) fn take_source(&mut self, connection: ConnectionId, source: Source) -> TrackId {
         match source {
             Source::Track(track) => track,
             Source::Sent(track) => {
@@ -308,7 +309,9 @@ impl Director {
             }
             Seat::Live(live) => {
                 let session = *live.session();
-                self.step_prompt(connection, session, effects) || self.step_swap(connection, session, effects)
+                self.step_prompt(connection, session, effects)
+                    || self.step_swap(connection, session, effects)
+                    || self.step_references(connection, session, effects)
             }
             _ => false,
         }
@@ -394,7 +397,7 @@ impl Director {
     }
 
     /// Whether a session may play `track` in `mode` yet; asks for its stems where they are needed.
-    fn readiness(&mut self, track: TrackId, mode: Mode) -> Readiness {
+    pub(crate) fn readiness(&mut self, track: TrackId, mode: Mode) -> Readiness {
         let rips = self.plan.has(crate::Group::Separator);
         let lineage = self.lineage.map(|lineage| Owner::Lineage(lineage.id));
         let Some(state) = self
@@ -450,20 +453,25 @@ impl Director {
         }
     }
 
-    /// A nameless track that no session plays or waits for is gone.
+    /// A nameless track that no session plays, borrows from or waits for is gone.
     pub(crate) fn drop_nameless(&mut self, track: TrackId, effects: &mut Effects) {
         let played = self.live_session().is_some_and(|(_, session)| {
             session.track == track
+                || session.references.want(track)
                 || [session.swap, session.next_swap]
                     .iter()
                     .flatten()
                     .any(|swap| swap.track == track)
         });
+        let read = self
+            .jobs
+            .values()
+            .any(|job| matches!(job.task, Task::Reference { track: Some(other), .. } if other == track));
         let nameless = self
             .tracks
             .get(&track)
             .is_some_and(|track| matches!(track.kind, Kind::Nameless(_)));
-        if nameless && !played {
+        if nameless && !played && !read {
             self.doom(track, Failure::Superseded, effects);
         }
     }
@@ -505,6 +513,7 @@ impl Director {
             swap: None,
             next_swap: None,
             prompt: Prompt::Settled,
+            references: References::default(),
         };
         incumbent.seat.step(|seat| match seat {
             Seat::Creating(creating) => (creating.opened(session).into(), ()),

@@ -32,6 +32,10 @@ fn step() -> impl Strategy<Value = Step> {
         5 => (connection(), source(), 0_u8..4)
             .prop_map(|(connection, source, mode)| Step::Swap { connection, source, mode }),
         3 => connection().prop_map(|connection| Step::Prompt { connection }),
+        2 => (connection(), any::<bool>(), source())
+            .prop_map(|(connection, structure, source)| Step::Reference { connection, structure, source }),
+        1 => (connection(), any::<bool>())
+            .prop_map(|(connection, structure)| Step::ClearReference { connection, structure }),
         2 => (connection(), any::<bool>()).prop_map(|(connection, wanted)| Step::Playing { connection, wanted }),
         5 => prop_oneof![6 => Just(0_u8), 1 => any::<u8>()].prop_map(|off| Step::Drained { off }),
         24 => (0_u8..4, outcome()).prop_map(|(job, outcome)| Step::End { job, outcome }),

@@ -482,10 +482,11 @@ impl Generator for Noting {
         &self,
         prompt: &Prompt,
         source: &PreparedSource,
+        timbre: Option<&PreparedSource>,
         cancel: &CancelFlag,
     ) -> Result<Conditioning, GenerateError> {
         self.prompts.lock().expect("no prompt panics here").push(prompt.clone());
-        self.inner.encode_prompt(prompt, source, cancel)
+        self.inner.encode_prompt(prompt, source, timbre, cancel)
     }
 
     fn open(

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use ts_rs::TS;
 
-use crate::{error_code::ErrorCode, http::LoraEntry};
+use crate::{client_message::ReferenceKind, error_code::ErrorCode, http::LoraEntry};
 
 /// A text frame of the server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, TS)]
@@ -286,6 +286,33 @@ pub struct VramGroup {
 }
 
 impl ServerMessage {
+    /// `timbre_set` or `structure_set`.
+    #[must_use]
+    pub fn reference_set(kind: ReferenceKind, name: String, duration: f64) -> Self {
+        match kind {
+            ReferenceKind::Timbre => Self::TimbreSet { name, duration },
+            ReferenceKind::Structure => Self::StructureSet { name, duration },
+        }
+    }
+
+    /// `timbre_cleared` or `structure_cleared`.
+    #[must_use]
+    pub const fn reference_cleared(kind: ReferenceKind) -> Self {
+        match kind {
+            ReferenceKind::Timbre => Self::TimbreCleared,
+            ReferenceKind::Structure => Self::StructureCleared,
+        }
+    }
+
+    /// `timbre_failed` or `structure_failed`.
+    #[must_use]
+    pub fn reference_failed(kind: ReferenceKind, code: ErrorCode, error: String) -> Self {
+        match kind {
+            ReferenceKind::Timbre => Self::TimbreFailed { error, code },
+            ReferenceKind::Structure => Self::StructureFailed { error, code },
+        }
+    }
+
     /// The text frame.
     #[must_use]
     pub fn to_text(&self) -> String {

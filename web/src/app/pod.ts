@@ -3,6 +3,7 @@ import { AudioEngine } from "../audio/engine";
 import { type ClientMessage, SAMPLE_RATE, type ServerMessage, type SessionConfig, type StemSourceMode } from "../generated/wire";
 import { step } from "../state/connection";
 import { lorasToKeep, withoutGone } from "../state/loras";
+import { OWN, type ReferenceKind, ask, askAgain, inForce } from "../state/references";
 import { Store, type StripName, gains } from "../state/store";
 import { BinaryOrder } from "../wire/binary";
 import type { WorkerAnswer, WorkerRequest } from "../wire/slices.worker";
@@ -112,6 +113,11 @@ export class Pod {
     this.send({ type: "set_prompt_blend", value: blend });
   }
 
+  /** Borrows the timbre or structure of a track of the pod's, or takes the source's own again. */
+  borrow(kind: ReferenceKind, name: string | null): void {
+    this.send(ask(kind, name));
+  }
+
   setLoop(loop: [number, number] | null): void {
     this.store.update({ loop });
     this.send({ type: "loop_band", start_sec: loop?.[0] ?? null, end_sec: loop?.[1] ?? null });
@@ -214,7 +220,10 @@ export class Pod {
           stemsLoaded: null,
           paused: false,
         }));
-        this.pending = { ...this.store.get().knobs };
+        const { knobs, references } = this.store.get();
+        this.pending = { ...knobs };
+        this.store.update({ references: OWN });
+        for (const again of askAgain(references)) this.send(again);
         this.toWorker({ kind: "heartbeat", every_ms: HEARTBEAT_MS });
         void this.refresh();
         break;
@@ -250,6 +259,12 @@ export class Pod {
         break;
       case "error":
         this.notice(message.message);
+        break;
+      case "timbre_set":
+      case "structure_set":
+      case "timbre_cleared":
+      case "structure_cleared":
+        this.store.update(({ references }) => ({ references: inForce(references, message) }));
         break;
       case "timbre_failed":
       case "structure_failed":

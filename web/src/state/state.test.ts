@@ -3,6 +3,7 @@ import { expect, test } from "vitest";
 import { CLOSE_CODES, type LoraEntry } from "../generated/wire";
 import { type Connection, step } from "./connection";
 import { lorasToKeep, strengthKnob, withoutGone } from "./loras";
+import { OWN, ask, askAgain, inForce } from "./references";
 import { gains, initialView } from "./store";
 
 const live: Connection = { state: "live", sessionId: "1" };
@@ -35,6 +36,19 @@ test("refusals are said and not tried again", () => {
     expect(close(live, code).state).toBe("stopped");
   }
   expect(close(live, 1000).state).toBe("idle");
+});
+
+test("what is borrowed is what the pod says, and is asked for again of the next session", () => {
+  expect(ask("timbre", "a.wav")).toEqual({ type: "set_timbre_fixture", name: "a.wav" });
+  expect(ask("structure", null)).toEqual({ type: "clear_structure_source" });
+  expect(askAgain(OWN)).toEqual([]);
+  const timbre = inForce(OWN, { type: "timbre_set", name: "a.wav", duration: 2 });
+  expect(timbre).toEqual({ timbre: "a.wav", structure: null });
+  const both = inForce(timbre, { type: "structure_set", name: "b.wav", duration: 3 });
+  expect(inForce(both, { type: "structure_failed", error: "too short", code: "too_short" })).toEqual(both);
+  expect(askAgain(both)).toEqual([ask("timbre", "a.wav"), ask("structure", "b.wav")]);
+  expect(inForce(both, { type: "timbre_cleared" })).toEqual({ timbre: null, structure: "b.wav" });
+  expect(inForce(both, { type: "structure_cleared" })).toEqual(timbre);
 });
 
 test("a solo silences the others, and levels count", () => {

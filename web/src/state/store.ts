@@ -1,6 +1,7 @@
 import type { LoraEntry, Ready, StemState, Vram } from "../generated/wire";
 import { KNOBS } from "../generated/wire";
 import type { Connection } from "./connection";
+import { OWN, type References } from "./references";
 
 export type StemName = "vocals" | "instruments";
 export type StripName = "live" | StemName;
@@ -38,6 +39,7 @@ export type View = {
   strips: Record<StripName, Strip>;
   knobs: Record<string, number>;
   prompt: { tags: string; tagsB: string; key: string; timeSignature: string; blend: number; applied: string | null };
+  references: References;
   loop: [number, number] | null;
   loras: LoraEntry[];
   vram: Vram | null;
@@ -62,6 +64,7 @@ export function initialView(): View {
     strips: { live: strip(false), vocals: strip(true), instruments: strip(true) },
     knobs: Object.fromEntries(KNOBS.flatMap((knob) => (knob.kind === "number" || knob.kind === "integer" ? [[knob.name, knob.default]] : []))),
     prompt: { tags: "instrumental music", tagsB: "", key: "", timeSignature: "4", blend: 0, applied: null },
+    references: OWN,
     loop: null,
     loras: [],
     vram: null,

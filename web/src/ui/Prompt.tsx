@@ -36,6 +36,22 @@ export function Prompt({ pod, view }: { pod: Pod; view: View }) {
           ))}
         </select>
       </label>
+      {(["timbre", "structure"] as const).map((kind) => (
+        <label key={kind}>
+          {kind === "timbre" ? "Timbre of" : "Structure of"}
+          <select
+            value={view.references[kind] ?? ""}
+            data-testid={kind}
+            disabled={view.connection.state !== "live"}
+            onChange={(event) => pod.borrow(kind, event.target.value || null)}
+          >
+            <option value="">the source itself</option>
+            {view.tracks.map(({ name, origin }) => (
+              <option key={`${origin}/${name}`}>{name}</option>
+            ))}
+          </select>
+        </label>
+      ))}
       <button type="submit">Apply</button>
       {prompt.applied !== null && (
         <small data-testid="prompt-applied" aria-live="polite">

@@ -57,7 +57,7 @@ pub(crate) fn open_with(audio: &Arc<Pcm>, tags: &str, walk: Option<Walk>) -> Box
         tags: tags.to_owned(),
         ..Prompt::default()
     };
-    let conditioning = generator.encode_prompt(&prompt, &source, &flag).unwrap();
+    let conditioning = generator.encode_prompt(&prompt, &source, None, &flag).unwrap();
     generator
         .open(
             source,

@@ -120,6 +120,15 @@ impl Live {
                 }
                 encoded
             }
+            Task::Reference { kind, track, .. } => {
+                let changed = kind
+                    .work(track)
+                    .map_or(Ok(false), |work| self.device.on(work, cancelled));
+                if let Some(session) = session.as_mut().filter(|_| changed == Ok(false)) {
+                    session.ticks += TICKS;
+                }
+                changed
+            }
             Task::CloseStream { connection } => {
                 let closed = session.take();
                 assert_eq!(closed.map(|session| session.connection), Some(connection));

@@ -54,6 +54,7 @@ impl House for Pod {
             Task::OpenStream { .. }
             | Task::SwapSource { .. }
             | Task::EncodePrompt { .. }
+            | Task::Reference { .. }
             | Task::CloseStream { .. } => &self.live,
             Task::Restore { .. } | Task::Park { .. } | Task::LoadEngine { .. } | Task::UnloadEngine { .. } => {
                 &self.stage

@@ -365,6 +365,20 @@ fn of_jobs() {
     };
     let connection = CONNECTION;
     let unknown = "runs and no session knows of it";
+    let borrows = |connection| Task::Reference {
+        connection,
+        kind: crate::event::ReferenceKind::Timbre,
+        track: None,
+    };
+    let mut its = playing();
+    start(&mut its, borrows(connection));
+    assert_eq!(its.check(), Ok(()));
+    says(playing(), unknown, |director| {
+        start(director, borrows(ConnectionId(70)))
+    });
+    says(Director::new(plan()), unknown, |director| {
+        start(director, borrows(connection))
+    });
     says(playing(), unknown, |director| {
         start(director, Task::CloseStream { connection })
     });

@@ -85,6 +85,22 @@ pub enum Step {
         /// By whom.
         connection: u8,
     },
+    /// Another timbre is asked for, or another structure.
+    Reference {
+        /// By whom.
+        connection: u8,
+        /// Whether it is the structure.
+        structure: bool,
+        /// Whose: 0 is what it sent.
+        source: u8,
+    },
+    /// The source's own timbre is asked for again, or its structure.
+    ClearReference {
+        /// By whom.
+        connection: u8,
+        /// Whether it is the structure.
+        structure: bool,
+    },
     /// The live thread wants to tick, or not.
     Playing {
         /// For whom.

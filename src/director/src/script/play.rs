@@ -6,7 +6,7 @@ use super::{Step, witness::Witness};
 use crate::{
     director::Director,
     effect::{Effect, Effects, Task},
-    event::{Event, Failure, Found, Intent, Mode, Outcome, Source},
+    event::{Event, Failure, Found, Intent, Mode, Outcome, ReferenceKind, Source},
     ids::{ClientKey, ConnectionId, JobId, TrackId},
     moment::{Moment, Span},
     plan::Plan,
@@ -155,6 +155,15 @@ impl Play {
             Step::Prompt { connection } => self.tell(Event::PromptAsked {
                 connection: self.connection(connection),
             }),
+            Step::Reference {
+                connection,
+                structure,
+                source,
+            } => {
+                let source = Some(self.source(source));
+                self.ask_reference(connection, structure, source)
+            }
+            Step::ClearReference { connection, structure } => self.ask_reference(connection, structure, None),
             Step::Playing { connection, wanted } => self.tell(Event::Playing {
                 connection: self.connection(connection),
                 wanted,
@@ -312,6 +321,14 @@ impl Play {
             mode,
         })?;
         self.measure_newest()
+    }
+
+    fn ask_reference(&mut self, connection: u8, structure: bool, source: Option<Source>) -> Result<(), String> {
+        self.tell(Event::ReferenceAsked {
+            connection: self.connection(connection),
+            kind: ReferenceKind::ALL[usize::from(structure)],
+            source,
+        })
     }
 
     fn ask_upload(&mut self, connection: ConnectionId) -> Result<(), String> {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::EngineWatch;
 use crate::{
     effect::{Close, Effect, StemsAtHand, Task},
-    event::{Event, Intent, Outcome, Source},
+    event::{Event, Intent, Outcome, ReferenceKind, Source},
     ids::{ClientKey, ConnectionId, JobId, TrackId},
     plan::{Group, Plan, Policy, Uploads, Work},
 };
@@ -25,6 +25,8 @@ struct Seen {
     /// Dropped by force: the director need not remember it.
     dropped: bool,
     swaps_open: u32,
+    /// Timbres and structures asked for and not answered.
+    references_open: [u32; 2],
     prompt_open: bool,
     prompt_encoding: bool,
 }
@@ -138,6 +140,18 @@ impl Witness {
                     seen.swaps_open += 1;
                 }
             }
+            Event::ReferenceAsked {
+                connection,
+                kind,
+                source,
+            } => {
+                if let Some(source) = source {
+                    self.sent(*source);
+                }
+                if let Some(seen) = self.live(*connection) {
+                    seen.references_open[*kind as usize] += 1;
+                }
+            }
             Event::PromptAsked { connection } => {
                 if let Some(seen) = self.live(*connection) {
                     seen.prompt_open = true;
@@ -223,6 +237,15 @@ impl Witness {
                 }
                 Ok(())
             }
+            Effect::ReferenceApplied {
+                connection,
+                kind,
+                track,
+            } => {
+                self.answer_reference(*connection, *kind, effect)?;
+                track.map_or(Ok(()), |track| self.remembered(track, effect))
+            }
+            Effect::ReferenceFailed { connection, kind, .. } => self.answer_reference(*connection, *kind, effect),
             Effect::PushStems { connection, track } | Effect::PushStemFailure { connection, track, .. } => {
                 self.spoken_to(*connection, effect)?;
                 self.told_of_stems(*track)
@@ -251,7 +274,12 @@ impl Witness {
             return Err(format!("jobs that nobody knows of: {:?}", self.jobs));
         }
         for (connection, seen) in &self.there {
-            if !seen.ready || seen.swaps_open > 0 || seen.prompt_open || seen.prompt_encoding {
+            if !seen.ready
+                || seen.swaps_open > 0
+                || seen.references_open != [0; 2]
+                || seen.prompt_open
+                || seen.prompt_encoding
+            {
                 return Err(format!("{connection:?} is never answered: {seen:?}"));
             }
         }
@@ -395,6 +423,15 @@ impl Witness {
         }
     }
 
+    fn answer_reference(&mut self, connection: ConnectionId, kind: ReferenceKind, effect: &Effect) -> Verdict {
+        let seen = self.spoken_to(connection, effect)?;
+        let open = &mut seen.references_open[kind as usize];
+        *open = open
+            .checked_sub(1)
+            .ok_or_else(|| format!("{effect:?}, and nobody asked"))?;
+        Ok(())
+    }
+
     fn stems_sent(&mut self, track: TrackId, stems: StemsAtHand) -> Verdict {
         // Stems that come with a source answer what is owed; later sessions may get them again.
         match (stems, self.promised.get(&track)) {
@@ -462,6 +499,14 @@ impl Witness {
                 }
             }
             Task::SwapSource { .. } => self.needs_resident(Work::OpenStream)?,
+            Task::Reference {
+                connection,
+                kind,
+                track,
+            } => {
+                self.spoken_to(connection, &Effect::Start { job, task })?;
+                kind.work(track).map_or(Ok(()), |work| self.needs_resident(work))?;
+            }
             Task::Rip { track } => {
                 self.needs_resident(Work::Rip)?;
                 if self.ripped.contains(&track) {
@@ -498,6 +543,10 @@ impl Witness {
             Task::Encode { .. } | Task::EncodeStems { .. } => self.plan.need(Work::EncodeSource).groups.has(group),
             Task::EncodePrompt { .. } => self.plan.need(Work::EncodePrompt).groups.has(group),
             Task::OpenStream { .. } | Task::SwapSource { .. } => self.plan.need(Work::OpenStream).groups.has(group),
+            Task::Reference { kind, track, .. } => {
+                let work = kind.work(*track);
+                work.is_some_and(|work| self.plan.need(work).groups.has(group))
+            }
             Task::Rip { .. } => self.plan.need(Work::Rip).groups.has(group),
             _ => false,
         };

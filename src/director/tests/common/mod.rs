@@ -230,6 +230,7 @@ pub(crate) fn kind(task: &Task) -> &'static str {
         Task::OpenStream { .. } => "open",
         Task::SwapSource { .. } => "swap",
         Task::EncodePrompt { .. } => "prompt",
+        Task::Reference { .. } => "reference",
         Task::CloseStream { .. } => "close",
         Task::Restore { .. } => "restore",
         Task::Park { .. } => "park",

@@ -70,7 +70,7 @@ fn warm_up_generator(generator: &dyn Generator, stage: &dyn Stage) -> anyhow::Re
         time_signature: None,
         bpm: 120,
     };
-    let conditioning = generator.encode_prompt(&prompt, &source, &cancel)?;
+    let conditioning = generator.encode_prompt(&prompt, &source, None, &cancel)?;
     let settings = StreamSettings {
         depth: DEPTH,
         steps: 2,

@@ -128,16 +128,8 @@ impl Due {
                 code,
                 build_command: None,
             },
-            Self::Reference { kind, .. } => reference_failed(*kind, code, error),
+            Self::Reference { kind, .. } => ServerMessage::reference_failed(*kind, code, error),
         }
-    }
-}
-
-/// `timbre_failed` or `structure_failed`.
-pub(super) fn reference_failed(kind: ReferenceKind, code: ErrorCode, error: String) -> ServerMessage {
-    match kind {
-        ReferenceKind::Timbre => ServerMessage::TimbreFailed { error, code },
-        ReferenceKind::Structure => ServerMessage::StructureFailed { error, code },
     }
 }
 

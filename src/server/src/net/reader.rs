@@ -7,11 +7,11 @@ use greenroom_audio::{Pcm, SAMPLE_RATE};
 use greenroom_director::{ConnectionId, Event, Failure, Intent, Mode, Source, TrackId};
 use greenroom_generator::{KnobValue, Prompt, StreamSettings, Walk};
 use greenroom_wire::{
-    ClientMessage, ErrorCode, PcmFrame, PcmFrameError, ServerMessage, SessionConfig, StemSourceMode, SwapSource,
-    UploadHeader, knobs,
+    ClientMessage, ErrorCode, PcmFrame, PcmFrameError, ReferenceKind, ServerMessage, SessionConfig, StemSourceMode,
+    SwapSource, UploadHeader, knobs,
 };
 
-use super::connection::{Due, reference_failed};
+use super::connection::Due;
 use crate::pod::{
     Params, PodHandle, Refusal, SessionCommand, SessionDeposit, SwapDeposit, TellError, UploadBody, UploadDeposit,
     Wants,
@@ -133,10 +133,11 @@ impl Asker {
             // Its audio came with it, or never will.
             ClientMessage::SetReference { .. } => return None,
             ClientMessage::SetReferenceFixture { kind, name } => {
-                if self.pod.find(&name).is_none() {
-                    return Some(reference_failed(kind, ErrorCode::BadAudio, unknown_track(&name)));
-                }
-                SessionCommand::Reference { kind, name }
+                let Some(track) = self.pod.find(&name) else {
+                    let (code, error) = (ErrorCode::BadAudio, unknown_track(&name));
+                    return Some(ServerMessage::reference_failed(kind, code, error));
+                };
+                return self.reference(kind, Some(Source::Track(track)), None);
             }
             ClientMessage::LoopBand(band) => SessionCommand::LoopBand(band),
             ClientMessage::SetPromptBlend(blend) => SessionCommand::PromptBlend(blend),
@@ -144,7 +145,7 @@ impl Asker {
             ClientMessage::EnableLora { id, strength } => SessionCommand::EnableLora { id, strength },
             ClientMessage::DisableLora { id } => SessionCommand::DisableLora { id },
             ClientMessage::SetTimbreStrength(strength) => SessionCommand::TimbreStrength(strength),
-            ClientMessage::ClearReference(kind) => SessionCommand::ClearReference(kind),
+            ClientMessage::ClearReference(kind) => return self.reference(kind, None, None),
         };
         self.command(command)
     }
@@ -153,7 +154,10 @@ impl Asker {
     pub(super) fn apply(&self, due: Due, audio: Audio) -> Option<ServerMessage> {
         match due {
             Due::Swap(swap) => self.swap(swap, Some(audio.into_source())),
-            Due::Reference { kind, name } => self.command(SessionCommand::Reference { kind, name }),
+            Due::Reference { kind, name } => {
+                let source = Source::Sent(self.pod.new_track());
+                self.reference(kind, Some(source), Some((&name, audio.into_source())))
+            }
         }
     }
 
@@ -225,12 +229,41 @@ impl Asker {
     }
 
     fn command(&self, command: SessionCommand) -> Option<ServerMessage> {
-        let error = self.pod.command(self.connection, command.clone()).err()?;
-        tracing::debug!(connection = %self.connection, %error, "a command was passed over");
-        match command {
-            SessionCommand::Reference { kind, .. } => Some(reference_failed(kind, ErrorCode::Busy, error.to_string())),
-            _ => None,
+        if let Err(error) = self.pod.command(self.connection, command) {
+            tracing::debug!(connection = %self.connection, %error, "a command was passed over");
         }
+        None
+    }
+
+    /// Asks for another timbre or structure, or for the source's own again. A generator that takes none refuses at once, and there is nothing to
+    /// take away from it.
+    fn reference(
+        &self,
+        kind: ReferenceKind,
+        source: Option<Source>,
+        sent: Option<(&str, Arc<Pcm>)>,
+    ) -> Option<ServerMessage> {
+        let description = self.pod.description();
+        if !description.takes_references {
+            return Some(match source {
+                Some(_) => {
+                    let error = greenroom_generator::no_references(description.name).to_string();
+                    ServerMessage::reference_failed(kind, ErrorCode::Internal, error)
+                }
+                None => ServerMessage::reference_cleared(kind),
+            });
+        }
+        let asked = match kind {
+            ReferenceKind::Timbre => greenroom_director::ReferenceKind::Timbre,
+            ReferenceKind::Structure => greenroom_director::ReferenceKind::Structure,
+        };
+        let told = self.pod.ask_reference(self.connection, asked, source, sent);
+        let error = told.err()?;
+        Some(ServerMessage::reference_failed(
+            kind,
+            ErrorCode::Busy,
+            error.to_string(),
+        ))
     }
 
     /// What a request without a mode means: a fixture is played without stems, also where the client sent its audio along.

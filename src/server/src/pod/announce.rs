@@ -4,13 +4,10 @@ use std::sync::Arc;
 
 use greenroom_audio::{Pcm, SAMPLE_RATE};
 use greenroom_director::{
-    ConnectionId, Effect, Failure, Group, Mode, Outcome, Phase, StemsAtHand, StemsPhase, Task, TrackId,
+    ConnectionId, Effect, Failure, Group, Mode, Outcome, Phase, ReferenceKind, StemsAtHand, StemsPhase, Task, TrackId,
 };
-use greenroom_generator::Description;
 use greenroom_stage::Reading;
-use greenroom_wire::{
-    ErrorCode, Ready, ReferenceKind, ServerMessage, StemSourceMode, StemState, Vram, VramGroup, http::LoraEntry,
-};
+use greenroom_wire::{ErrorCode, Ready, ServerMessage, StemSourceMode, StemState, Vram, VramGroup, http::LoraEntry};
 
 use super::{
     outbox::{Frame, Outgoing, Refusal},
@@ -63,6 +60,22 @@ impl Announcer {
                 tracing::warn!(%connection, code = ?failure, "a prompt could not be encoded: the old one stays");
                 // The wire has no word for it: the client is told what is in force.
                 self.prompt_applied(connection);
+            }
+            Effect::ReferenceApplied {
+                connection,
+                kind,
+                track,
+            } => self.reference_applied(connection, kind, track),
+            Effect::ReferenceFailed {
+                connection,
+                kind,
+                failure,
+            } => {
+                let refusal = self.shared.desks.refusal(connection, failure);
+                self.say(
+                    connection,
+                    ServerMessage::reference_failed(wired(kind), code(failure), refusal.message),
+                );
             }
             Effect::UploadOk(ack) => self.upload_ok(ack.connection(), ack.track(), ack.stems_pending()),
             Effect::UploadFailed { connection, failure } => {
@@ -190,6 +203,21 @@ impl Announcer {
     fn prompt_applied(&self, connection: ConnectionId) {
         let tags = self.shared.desks.tags_applied(connection);
         self.say(connection, ServerMessage::PromptApplied { tags });
+    }
+
+    fn reference_applied(&self, connection: ConnectionId, kind: ReferenceKind, track: Option<TrackId>) {
+        let lender = track.map(|track| {
+            let facts = self.shared.tracks.with(track, |entry| entry.facts.clone());
+            let duration = facts.flatten().map_or(0.0, |facts| seconds(facts.frames));
+            (self.name(track), duration)
+        });
+        self.say(
+            connection,
+            match lender {
+                Some((name, duration)) => ServerMessage::reference_set(wired(kind), name, duration),
+                None => ServerMessage::reference_cleared(wired(kind)),
+            },
+        );
     }
 
     fn upload_ok(&self, connection: ConnectionId, track: TrackId, stems_pending: bool) {
@@ -332,6 +360,14 @@ impl Announcer {
     }
 }
 
+/// The wire's name of a kind of reference.
+const fn wired(kind: ReferenceKind) -> greenroom_wire::ReferenceKind {
+    match kind {
+        ReferenceKind::Timbre => greenroom_wire::ReferenceKind::Timbre,
+        ReferenceKind::Structure => greenroom_wire::ReferenceKind::Structure,
+    }
+}
+
 /// Name and number of a source.
 type Whose = (String, Option<String>);
 
@@ -374,27 +410,6 @@ pub(super) fn depth_applied(value: u32) -> Outgoing {
 /// Answer to `enable_lora` and `disable_lora`.
 pub(super) fn lora_catalog(catalog: Vec<LoraEntry>) -> Outgoing {
     Outgoing::Text(ServerMessage::LoraCatalog { catalog })
-}
-
-/// Answer to a timbre or structure source that the generator cannot use.
-pub(super) fn reference_failed(kind: ReferenceKind, description: &Description) -> Outgoing {
-    let error = format!(
-        "the generator `{}` takes no timbre or structure sources: it shapes the source itself; use the knobs, or a pod with another generator",
-        description.name
-    );
-    let code = ErrorCode::EngineNotBuilt;
-    Outgoing::Text(match kind {
-        ReferenceKind::Timbre => ServerMessage::TimbreFailed { error, code },
-        ReferenceKind::Structure => ServerMessage::StructureFailed { error, code },
-    })
-}
-
-/// Answer to `clear_timbre_source` and `clear_structure_source`.
-pub(super) fn reference_cleared(kind: ReferenceKind) -> Outgoing {
-    Outgoing::Text(match kind {
-        ReferenceKind::Timbre => ServerMessage::TimbreCleared,
-        ReferenceKind::Structure => ServerMessage::StructureCleared,
-    })
 }
 
 /// The code of a failure on the wire.

@@ -6,7 +6,6 @@ use bytes::Bytes;
 use greenroom_audio::Pcm;
 use greenroom_director::TrackId;
 use greenroom_generator::{Knobs, Prompt, StreamSettings};
-use greenroom_wire::ReferenceKind;
 
 /// What a session's handshake brought; deposited before `SessionAsked` is told.
 #[derive(Clone, Debug)]
@@ -107,13 +106,4 @@ pub enum SessionCommand {
         /// Which.
         id: String,
     },
-    /// A timbre or structure source; answered by `…_set` or `…_failed`.
-    Reference {
-        /// Which of the two.
-        kind: ReferenceKind,
-        /// Its name.
-        name: String,
-    },
-    /// `clear_timbre_source`, `clear_structure_source`; answered by `…_cleared`.
-    ClearReference(ReferenceKind),
 }

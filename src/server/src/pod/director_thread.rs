@@ -199,6 +199,16 @@ impl Driver {
                 mode,
             }),
             Task::EncodePrompt { connection } => self.order_live(LiveOrder::Prompt { job, connection }),
+            Task::Reference {
+                connection,
+                kind,
+                track,
+            } => self.order_live(LiveOrder::Reference {
+                job,
+                connection,
+                kind,
+                track,
+            }),
             Task::CloseStream { .. } => self.order_live(LiveOrder::Close { job }),
             Task::Restore { group } => self.order_stage(StageOrder::Restore { job, group }),
             Task::Park { group } => self.order_stage(StageOrder::Park { job, group }),

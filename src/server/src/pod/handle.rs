@@ -4,7 +4,7 @@ use std::sync::{Arc, atomic::Ordering};
 
 use bytes::Bytes;
 use greenroom_audio::{Pcm, UploadError};
-use greenroom_director::{ClientKey, ConnectionId, Event, Failure, Mode, TrackId};
+use greenroom_director::{ClientKey, ConnectionId, Event, Failure, Mode, ReferenceKind, Source, TrackId};
 use greenroom_generator::{Description, Prompt};
 use greenroom_wire::http::LoraEntry;
 
@@ -136,6 +136,35 @@ impl PodHandle {
             // Whatever serves it otherwise does so still.
             tracing::warn!(%track, %error, "which engines serve a track was not told");
         }
+    }
+
+    /// Asks for the timbre or structure of a source; `sent` is its name and audio where it was sent along, already through [`admit`](Self::admit).
+    ///
+    /// # Errors
+    /// See [`TellError`]; the audio is not kept then.
+    pub fn ask_reference(
+        &self,
+        connection: ConnectionId,
+        kind: ReferenceKind,
+        source: Option<Source>,
+        sent: Option<(&str, Arc<Pcm>)>,
+    ) -> Result<(), TellError> {
+        let deposited = match (source, sent) {
+            (Some(Source::Sent(track)), Some((name, audio))) => {
+                self.shared.tracks.deposit_sent(track, name, audio, Told::default());
+                Some(track)
+            }
+            _ => None,
+        };
+        let told = self.shared.events.try_tell(Event::ReferenceAsked {
+            connection,
+            kind,
+            source,
+        });
+        if let (Err(_), Some(track)) = (&told, deposited) {
+            self.shared.tracks.forget(track);
+        }
+        told
     }
 
     /// Leaves the newest prompt; before `PromptAsked`. An older one that nobody encoded yet is forgotten. `bpm` is filled in by the pod.

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use greenroom_director::{ConnectionId, Event, Failure, Mode, Outcome, TrackId, Work};
+use greenroom_director::{ConnectionId, Event, Failure, Mode, Outcome, ReferenceKind, TrackId, Work};
 use greenroom_generator::{Action, Lent, PlayerSettings, PreparedSource, Prompt};
 use greenroom_sync::{CancelFlag, Latest, LeaseGate, Mailbox, ReceiveError, SendError, mailbox};
 
@@ -46,6 +46,13 @@ pub(super) enum LiveOrder {
     },
     /// Encode the newest prompt.
     Prompt { job: Job, connection: ConnectionId },
+    /// Give it the timbre or structure of another track, or its source's own again.
+    Reference {
+        job: Job,
+        connection: ConnectionId,
+        kind: ReferenceKind,
+        track: Option<TrackId>,
+    },
     /// Free the stream.
     Close { job: Job },
 }
@@ -174,6 +181,15 @@ impl Live {
                 let explain = explain(connection);
                 job.run(&shared.events, || self.encode_prompt(connection, &job.cancel), explain);
             }
+            LiveOrder::Reference {
+                job,
+                connection,
+                kind,
+                track,
+            } => {
+                let explain = explain(connection);
+                job.run(&shared.events, || self.borrow(connection, kind, track, &job), explain);
+            }
             LiveOrder::Close { job } => {
                 let close = || {
                     self.session = None;
@@ -277,7 +293,7 @@ impl Live {
             },
         );
         let generator = &self.shared.generator;
-        let conditioning = generator.encode_prompt(&prompt, &source, cancel)?;
+        let conditioning = generator.encode_prompt(&prompt, &source, None, cancel)?;
         let mut stream = generator.open(source.clone(), conditioning, &deposit.settings)?;
         let mut loras = Loras::opened(&**generator, &deposit.loras, cancel)?;
         if let Err(error) = stream.set_loras(&loras.in_force()) {
@@ -316,22 +332,22 @@ impl Live {
         preload_stems(&shared, track);
         let tags = self.shared.desks.swap(connection, track).and_then(|swap| swap.tags);
         let now = self.now();
-        let prompt = {
+        let (prompt, timbre) = {
             let session = self.session_of(connection)?;
+            let timbre = session.timbre();
             let before = session.prompt().clone();
             let tags = tags.unwrap_or_else(|| before.tags.clone());
             // What was said of the old source's key says nothing of the new one's.
-            self.prompt_for(
-                track,
-                Prompt {
-                    tags,
-                    key: None,
-                    time_signature: None,
-                    ..before
-                },
-            )
+            let prompt = Prompt {
+                tags,
+                key: None,
+                time_signature: None,
+                ..before
+            };
+            (self.prompt_for(track, prompt), timbre)
         };
-        let conditioning = self.shared.generator.encode_prompt(&prompt, &source, cancel)?;
+        let generator = &self.shared.generator;
+        let conditioning = generator.encode_prompt(&prompt, &source, timbre.as_ref(), cancel)?;
         if cancel.is_raised() {
             return Err(JobError::Cancelled);
         }
@@ -350,12 +366,12 @@ impl Live {
         let _room = shared.room_for(Work::EncodePrompt)?;
         let now = self.now();
         let session = self.session_of(connection)?;
-        let (track, source) = session.source();
+        let ((track, source), timbre) = (session.source(), session.timbre());
         let prompt = self.prompt_for(track, asked.clone());
         let conditioning = self
             .shared
             .generator
-            .encode_prompt(&prompt, &source, cancel)
+            .encode_prompt(&prompt, &source, timbre.as_ref(), cancel)
             .map_err(JobError::from);
         let conditioning = conditioning.inspect_err(|error| {
             if *error == JobError::Cancelled {
@@ -364,6 +380,33 @@ impl Live {
         })?;
         self.shared.desks.set_tags_applied(connection, prompt.tags.clone());
         self.session_of(connection)?.set_prompt(conditioning, prompt, now);
+        Ok(Outcome::Done)
+    }
+
+    fn borrow(
+        &mut self,
+        connection: ConnectionId,
+        kind: ReferenceKind,
+        track: Option<TrackId>,
+        job: &Job,
+    ) -> Result<Outcome, JobError> {
+        let cancel = &job.cancel;
+        let shared = Arc::clone(&self.shared);
+        let _room = kind.work(track).map(|work| shared.room_for(work)).transpose()?;
+        let lender = track.map(|track| shared.prepared_of(track, Part::Whole, job.lent, cancel));
+        let lender = lender.transpose()?;
+        let now = self.now();
+        let session = self.session_of(connection)?;
+        match kind {
+            ReferenceKind::Structure => session.set_structure(lender.as_ref(), now)?,
+            ReferenceKind::Timbre => {
+                let ((_, source), prompt) = (session.source(), session.prompt().clone());
+                let conditioning = shared
+                    .generator
+                    .encode_prompt(&prompt, &source, lender.as_ref(), cancel)?;
+                session.set_timbre(lender, conditioning, now);
+            }
+        }
         Ok(Outcome::Done)
     }
 

@@ -33,6 +33,8 @@ pub(super) struct LiveSession {
     track: TrackId,
     source: PreparedSource,
     prompt: Prompt,
+    /// Whose timbre prompts are encoded with, where it is not the source's.
+    timbre: Option<PreparedSource>,
     player: Player,
     playback: Playback,
     params: Latest<Params>,
@@ -63,6 +65,7 @@ impl LiveSession {
             track,
             source,
             prompt,
+            timbre: None,
             player,
             playback,
             params,
@@ -105,6 +108,29 @@ impl LiveSession {
         self.stream.set_conditioning(conditioning);
         self.prompt = prompt;
         self.player.input(now);
+    }
+
+    /// Puts the prompts in force anew, with the timbre of another source, or of the one that plays again.
+    pub(super) fn set_timbre(&mut self, timbre: Option<PreparedSource>, conditioning: Conditioning, now: Duration) {
+        self.stream.set_conditioning(conditioning);
+        self.timbre = timbre;
+        self.player.input(now);
+    }
+
+    /// Follows the structure of another source, or of the one that plays again.
+    pub(super) fn set_structure(
+        &mut self,
+        structure: Option<&PreparedSource>,
+        now: Duration,
+    ) -> Result<(), GenerateError> {
+        self.stream.set_structure(structure)?;
+        self.player.input(now);
+        Ok(())
+    }
+
+    /// Whose timbre prompts are encoded with; none for the source's own.
+    pub(super) fn timbre(&self) -> Option<PreparedSource> {
+        self.timbre.clone()
     }
 
     pub(super) fn prompt(&self) -> &Prompt {
@@ -192,15 +218,6 @@ impl LiveSession {
                     self.wear(now);
                 }
                 self.tell_loras(shared);
-            }
-            SessionCommand::Reference { kind, .. } => {
-                shared.desks.send(
-                    self.connection,
-                    announce::reference_failed(kind, shared.generator.description()),
-                );
-            }
-            SessionCommand::ClearReference(kind) => {
-                shared.desks.send(self.connection, announce::reference_cleared(kind))
             }
         }
     }

@@ -344,6 +344,7 @@ fn task_name(task: Task) -> &'static str {
         Task::OpenStream { .. } => "open_stream",
         Task::SwapSource { .. } => "swap_source",
         Task::EncodePrompt { .. } => "encode_prompt",
+        Task::Reference { .. } => "reference",
         Task::CloseStream { .. } => "close_stream",
         Task::Restore { .. } => "restore",
         Task::Park { .. } => "park",
