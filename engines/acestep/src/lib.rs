@@ -18,7 +18,7 @@ mod source;
 mod stream;
 mod worn;
 
-pub use checkpoint::{Configs, WeightFiles};
+pub use checkpoint::{Configs, WeightFiles, transformer_width};
 pub use error::AcestepError;
 pub use generator::{Acestep, AcestepOptions};
 pub use group::Lanes;

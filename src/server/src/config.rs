@@ -133,6 +133,9 @@ pub struct Settings {
     /// Directory of LoRAs for --generator acestep: files that end in .safetensors, and folders as PEFT writes them
     #[arg(long, env = "GREENROOM_LORA_DIR", value_name = "DIR", help_heading = "Files")]
     pub lora_dir: Option<PathBuf>,
+    /// Folder of TensorRT for RTX's libraries, for compiled engines [default: where the system looks for libraries]
+    #[arg(long, env = "GREENROOM_TENSORRT_DIR", value_name = "DIR", help_heading = "Files")]
+    pub tensorrt_dir: Option<PathBuf>,
 
     /// What makes the music
     #[arg(
@@ -260,6 +263,8 @@ pub struct Config {
     pub acestep_models_dir: Option<PathBuf>,
     /// LoRAs.
     pub lora_dir: Option<PathBuf>,
+    /// TensorRT's libraries.
+    pub tensorrt_dir: Option<PathBuf>,
     /// What makes the music.
     pub generator: GeneratorChoice,
     /// Where weights are and networks run.
@@ -323,6 +328,7 @@ impl Settings {
             melband_checkpoint,
             acestep_models_dir,
             lora_dir,
+            tensorrt_dir,
             generator,
             device,
             #[cfg(feature = "simulated-stage")]
@@ -379,6 +385,7 @@ impl Settings {
             melband_checkpoint: self.melband_checkpoint,
             acestep_models_dir: self.acestep_models_dir,
             lora_dir: self.lora_dir,
+            tensorrt_dir: self.tensorrt_dir,
             generator: self.generator.unwrap_or(GeneratorChoice::Spectral),
             device: self.device.unwrap_or_default(),
             #[cfg(feature = "simulated-stage")]
