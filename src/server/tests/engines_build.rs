@@ -5,7 +5,8 @@
 
 use std::{
     fs,
-    path::Path,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
     process::{Command, Output},
     sync::OnceLock,
 };
@@ -201,15 +202,14 @@ fn what_keeps_an_engine_from_being_built_is_said_and_nothing_is_left_behind() {
     );
     let said = refused(&["--compute-capability", "9.0"]);
     assert!(said.contains("builds no engines for compute capability 9.0"), "{said}");
-    // A Python that sees no installed packages.
-    let said = refused(&["--python", isolated(folder.path().parent().unwrap()).to_str().unwrap()]);
+    let beside = tempfile::tempdir().unwrap();
+    let said = refused(&["--python", isolated(beside.path()).to_str().unwrap()]);
     assert!(said.contains("pip install onnx=="), "{said}");
 }
 
-/// Python without any package.
-fn isolated(beside: &Path) -> std::path::PathBuf {
-    use std::os::unix::fs::PermissionsExt;
-    let program = beside.join(format!("greenroom-isolated-python-{}", std::process::id()));
+/// Python that sees no installed packages.
+fn isolated(beside: &Path) -> PathBuf {
+    let program = beside.join("python");
     let python = std::env::var("GREENROOM_PYTHON").unwrap_or_else(|_| "python3".into());
     fs::write(&program, format!("#!/bin/sh\nexec {python} -I -S \"$@\"\n")).unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
