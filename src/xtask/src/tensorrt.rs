@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, ensure};
 
-use crate::shell;
+use crate::{packages, shell};
 
 /// The library, what reads its headers, and what writes networks down and runs them to be compared.
 const PACKAGES: [&str; 4] = [
@@ -51,8 +51,7 @@ impl Packages {
     /// Runs a program with them.
     fn run(&self, program: &str, arguments: &[&str]) -> anyhow::Result<()> {
         // The headers of the C++ library look for the compiler's own, which the packaged libclang comes without.
-        let own =
-            shell::output("gcc", &["-print-file-name=include"]).context("headers are read with gcc's: install gcc")?;
+        let own = shell::output("g++", &["-print-file-name=include"])?;
         let status = Command::new(program)
             .args(arguments)
             .current_dir(shell::root()?)
@@ -83,6 +82,7 @@ fn python_path(packages: &Path) -> anyhow::Result<OsString> {
 /// Holds exported networks against the golden tensors, checks what is compiled with TensorRT, and builds tiny engines for a GPU that need not
 /// be here.
 pub(crate) fn engines() -> anyhow::Result<()> {
+    packages::install(&[packages::COMPILER])?;
     let packages = Packages::fetched()?;
     packages.run("python3", &[EXPORT_TEST])?;
     let alone = [
