@@ -1,6 +1,7 @@
 //! Opening the library.
 
 use std::{
+    error::Error,
     ffi::{OsStr, c_int},
     path::{Path, PathBuf},
 };
@@ -28,9 +29,7 @@ impl Tensorrt {
     /// `Library`, `Version`.
     pub fn open(folder: Option<&Path>) -> Result<Self, TensorrtError> {
         let file = |name: &str| folder.map_or_else(|| PathBuf::from(name), |folder| folder.join(name));
-        let failed = |error: &dyn std::fmt::Display| TensorrtError::Library {
-            words: error.to_string(),
-        };
+        let failed = |error: &dyn Error| TensorrtError::Library { words: words(error) };
         // SAFETY: opening runs the library's initialisers; NVIDIA's have no preconditions.
         let library = unsafe { Library::new(file(LIBRARY)) }.map_err(|error| failed(&error))?;
         let version = version(&library).map_err(|error| failed(&error))?;
@@ -53,6 +52,20 @@ impl Tensorrt {
     }
 }
 
+/// All that an error says, with what is behind it: the outermost says only that something failed.
+fn words(error: &dyn Error) -> String {
+    let mut words = error.to_string();
+    let mut inner = error.source();
+    while let Some(error) = inner {
+        let more = error.to_string();
+        if !words.contains(&more) {
+            words = format!("{words}: {more}");
+        }
+        inner = error.source();
+    }
+    words
+}
+
 fn version(library: &Library) -> Result<String, libloading::Error> {
     let number = |part: &str| -> Result<c_int, libloading::Error> {
         let name = format!("getInferLib{part}Version");
@@ -64,4 +77,26 @@ fn version(library: &Library) -> Result<String, libloading::Error> {
     let numbers = ["Major", "Minor", "Patch", "Build"].map(number);
     let words = numbers.into_iter().map(|number| Ok(number?.to_string()));
     Ok(words.collect::<Result<Vec<_>, _>>()?.join("."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_library_that_is_not_there_is_named() {
+        let error = Tensorrt::open(Some(Path::new("/nowhere"))).unwrap_err().to_string();
+        assert!(error.contains("/nowhere/libtensorrt_rtx.so.1"), "{error}");
+        assert!(error.contains("--tensorrt-dir"), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_is_no_library_is_not_opened() {
+        let folder = std::env::temp_dir().join(format!("greenroom-no-library-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join(LIBRARY), "no library").unwrap();
+        let opened = Tensorrt::open(Some(&folder));
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert!(matches!(opened, Err(TensorrtError::Library { .. })));
+    }
 }

@@ -96,9 +96,10 @@ if the GPU, the library in its exact version and the checkpoint are those; anyth
     },
     /// Build an engine: the network from the checkpoint as ONNX, then the engine by TensorRT for RTX
     #[command(after_help = "\
-Needs Python 3 with the package onnx (python3 -m pip install onnx==1.23.2), TensorRT for RTX (python3 -m pip install
-tensorrt-rtx-cu13-libs==1.7.1.116, its folder with --tensorrt-dir), and no GPU if one is named. The engine and what is written beside it
-appear in the folder whole or not at all:
+Needs TensorRT for RTX, Python 3 with the package onnx, and no GPU if one is named:
+  python3 -m pip install onnx==1.23.2
+  python3 -m pip install --no-deps --target rtx tensorrt-rtx-cu13-libs==1.7.1.116     then --tensorrt-dir rtx/tensorrt_rtx_libs
+The engine and what is written beside it appear in the folder whole or not at all:
   greenroom engines build --component vae-encode --duration 120 --acestep-models-dir models
   greenroom engines build --component decoder --duration 60 --acestep-models-dir models --compute-capability 8.9
   greenroom engines build --component decoder --duration 60 --acestep-models-dir models --dry-run")]

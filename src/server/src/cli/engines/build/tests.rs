@@ -54,7 +54,8 @@ fn an_engine_is_for_the_gpu_that_is_named_else_for_the_one_that_is_here() {
 #[test]
 fn a_decoder_is_as_wide_as_its_checkpoint_and_takes_loras_where_a_gpu_prepares_it() {
     let job = |here| job(Component::Decoder, &[ADA], here).unwrap();
-    let states = &job(None).profile.ranges()[1];
+    let built = job(None);
+    let states = &built.profile.ranges()[1];
     assert_eq!((&*states.name, states.max[2]), ("encoder_hidden_states", 64));
     assert_eq!(
         [None, Some(HOPPER), Some(ADA)].map(|here| job(here).refit),
