@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use greenroom_compiled::Component;
 use greenroom_conditioning::{ConditionerConfig, Qwen3Config, conditioner_keys, text_encoder_keys};
 use greenroom_dit::DitConfig;
 use greenroom_oobleck::OobleckConfig;
@@ -188,6 +189,15 @@ impl WeightFiles {
         Self {
             transformer: folder.join(ACESTEP).join(WEIGHTS),
             autoencoder: folder.join(VAE).join(VAE_WEIGHTS),
+        }
+    }
+
+    /// The file that a component's weights are in.
+    #[must_use]
+    pub fn of_component(&self, component: Component) -> &Path {
+        match component {
+            Component::Decoder => &self.transformer,
+            Component::VaeEncode | Component::VaeDecode => &self.autoencoder,
         }
     }
 }

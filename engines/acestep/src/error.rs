@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use greenroom_compiled::RegistryError;
 use greenroom_dit::LoraError;
 use greenroom_weights::{CheckpointError, ImageError};
 
@@ -53,6 +54,9 @@ pub enum AcestepError {
     /// A LoRA could not be written.
     #[error(transparent)]
     Lora(Box<LoraError>),
+    /// Compiled engines could not be looked at.
+    #[error(transparent)]
+    Engines(#[from] RegistryError),
     /// The weights could not be packed.
     #[error("the weights of {group} could not be packed: {source}")]
     Image {

@@ -4,17 +4,19 @@ use std::{path::Path, sync::Arc};
 
 use candle_core::{DType, Device, Tensor};
 use greenroom_audio::{Pcm, SAMPLE_RATE};
+use greenroom_compiled::{Component, ComputeCapability};
 use greenroom_conditioning::TextTokenizer;
 use greenroom_generator::{
-    Conditioning, Description, GenerateError, Generator, LiveStream, LoadedLora, LoraCatalogue, PreparedSource, Prompt,
-    SLICE_FRAMES, StreamSettings, Work,
+    CompiledEngines, Conditioning, Description, GenerateError, Generator, Lent, LiveStream, LoadedLora, LoraCatalogue,
+    PreparedSource, Prompt, SLICE_FRAMES, StreamSettings, Work,
 };
 use greenroom_stage::Tenant;
 use greenroom_sync::CancelFlag;
 use greenroom_weights::{DeviceLane, RandomTensors};
 
 use crate::{
-    checkpoint::{ACESTEP, Checkpoint, Configs, FRAME_SAMPLES, LATENT_CHANNELS, Values},
+    checkpoint::{ACESTEP, Checkpoint, Configs, FRAME_SAMPLES, LATENT_CHANNELS, Values, WeightFiles},
+    engines::{EngineLibrary, Host},
     error::{AcestepError, io_error},
     group::{Lanes, device},
     groups::{Groups, Images},
@@ -28,7 +30,7 @@ use crate::{
 /// Longest source: what the reference's largest profile takes.
 const SECONDS_MAX: u32 = 240;
 /// Frames of the longest window that is decoded.
-const WINDOW_FRAMES: usize = SLICE_FRAMES / FRAME_SAMPLES;
+pub(crate) const WINDOW_FRAMES: usize = SLICE_FRAMES / FRAME_SAMPLES;
 /// Slots in flight that a stream may have.
 pub(crate) const DEPTH_MAX: u32 = 8;
 
@@ -46,6 +48,7 @@ pub struct Acestep {
     live: Device,
     live_lane: Option<Arc<dyn DeviceLane>>,
     on_device: bool,
+    engines: Option<Arc<Host>>,
 }
 
 /// How it computes.
@@ -145,6 +148,7 @@ impl Acestep {
             live: device(options.lanes.as_ref().map(|lanes| &lanes.live)),
             live_lane: options.lanes.as_ref().map(|lanes| Arc::clone(&lanes.live)),
             on_device: options.lanes.is_some(),
+            engines: None,
         })
     }
 
@@ -156,6 +160,31 @@ impl Acestep {
     pub fn with_loras(mut self, folder: &Path) -> Result<Self, AcestepError> {
         self.loras = loras::find(folder, &self.configs.dit).map_err(|error| io_error(folder, error))?;
         Ok(self)
+    }
+
+    /// Finds compiled engines in a folder: those that were built from these weights by one of the libraries, for this GPU. The others are
+    /// told in the log with the reason.
+    ///
+    /// # Errors
+    /// `Engines` if the folder cannot be read, `Io` if the weights cannot.
+    pub fn with_engines(
+        mut self,
+        folder: &Path,
+        libraries: &[Arc<dyn EngineLibrary>],
+        compute_capability: Option<ComputeCapability>,
+        weights: &WeightFiles,
+    ) -> Result<Self, AcestepError> {
+        let width = self.configs.dit.hidden_size;
+        let host = Host::scan(folder, libraries, compute_capability, weights, width)?;
+        self.engines = Some(Arc::new(host));
+        Ok(self)
+    }
+
+    /// A library whose engines are this generator's modules.
+    #[cfg(feature = "module-engines")]
+    #[must_use]
+    pub fn module_library(&self) -> Arc<dyn EngineLibrary> {
+        Arc::new(crate::engines::ModuleLibrary::new(&self.configs, &self.groups))
     }
 
     /// The groups as the stage wants them.
@@ -180,9 +209,11 @@ impl Acestep {
 
     /// A stream's way to its networks: recorded where the live lane can.
     pub(crate) fn forwards(&self) -> Forwards {
-        self.live_lane
-            .as_ref()
-            .map_or_else(Forwards::default, Forwards::recording)
+        let forwards = match &self.live_lane {
+            Some(lane) => Forwards::recording(lane),
+            None => Forwards::default(),
+        };
+        forwards.with_engines(self.engines.as_ref())
     }
 
     pub(crate) fn live_device(&self) -> &Device {
@@ -238,8 +269,24 @@ impl Generator for Acestep {
     }
 
     fn prepare_source(&self, audio: Arc<Pcm>, cancel: &CancelFlag) -> Result<PreparedSource, GenerateError> {
+        self.prepare_source_by(audio, Lent::NONE, cancel)
+    }
+
+    fn prepare_source_by(
+        &self,
+        audio: Arc<Pcm>,
+        engines: Lent,
+        cancel: &CancelFlag,
+    ) -> Result<PreparedSource, GenerateError> {
         let (vae, conditioner) = (self.groups.vae.lease()?, self.groups.conditioner.lease()?);
-        let latents = vae.work.encode::<Interruption>(&stereo(&audio), &mut || look(cancel))?;
+        let lent = self
+            .engines
+            .as_ref()
+            .and_then(|host| host.lent(Component::VaeEncode, engines));
+        let latents = match lent.as_ref().and_then(|engine| engine.encoder(audio.frames())) {
+            Some(encoder) => encoder.encode(&stereo(&audio), cancel)?,
+            None => vae.work.encode::<Interruption>(&stereo(&audio), &mut || look(cancel))?,
+        };
         if cancel.is_raised() {
             return Err(GenerateError::Cancelled);
         }
@@ -300,6 +347,10 @@ impl Generator for Acestep {
         Ok(Box::new(stream))
     }
 
+    fn engines(&self) -> Option<&dyn CompiledEngines> {
+        self.engines.as_deref().map(|host| host as &dyn CompiledEngines)
+    }
+
     fn loras(&self) -> &LoraCatalogue {
         &self.loras
     }
@@ -311,7 +362,7 @@ impl Generator for Acestep {
 
 /// What ends an encoding before its time.
 #[derive(Debug, thiserror::Error)]
-enum Interruption {
+pub(crate) enum Interruption {
     #[error("cancelled")]
     Cancelled,
     #[error(transparent)]
@@ -327,7 +378,7 @@ impl From<Interruption> for GenerateError {
     }
 }
 
-fn look(cancel: &CancelFlag) -> Result<(), Interruption> {
+pub(crate) fn look(cancel: &CancelFlag) -> Result<(), Interruption> {
     if cancel.is_raised() {
         return Err(Interruption::Cancelled);
     }

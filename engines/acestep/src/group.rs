@@ -102,6 +102,12 @@ impl<N> Group<N> {
         })
     }
 
+    /// The group's weights in system RAM.
+    #[cfg(feature = "module-engines")]
+    pub(crate) fn packed(&self) -> &Arc<PackedImage> {
+        &self.image
+    }
+
     /// The modules, while the caller holds the stage's lease.
     ///
     /// # Errors

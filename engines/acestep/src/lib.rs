@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod checkpoint;
+mod engines;
 mod error;
 mod generator;
 mod group;
@@ -19,6 +20,9 @@ mod stream;
 mod worn;
 
 pub use checkpoint::{Configs, WeightFiles, transformer_width};
+pub use engines::{Decode, Decoder, Encode, EngineLibrary, Module};
+#[cfg(feature = "module-engines")]
+pub use engines::{ModuleLibrary, Outcome, write_module_engine};
 pub use error::AcestepError;
 pub use generator::{Acestep, AcestepOptions};
 pub use group::Lanes;

@@ -4,10 +4,11 @@ use std::{ops::Range, sync::Arc};
 
 use candle_core::{Device, Tensor};
 use greenroom_audio::Pcm;
+use greenroom_compiled::Component;
 use greenroom_diffusion::{SourceLatents, Stream};
 use greenroom_dit::{LoraSet, Memory, Runner};
 use greenroom_generator::{
-    Conditioning, GenerateError, Knobs, LiveStream, LoadedLora, PreparedSource, StreamSettings, Tick, Walk,
+    Conditioning, GenerateError, Knobs, Lent, LiveStream, LoadedLora, PreparedSource, StreamSettings, Tick, Walk,
 };
 use greenroom_oobleck::Windows;
 use greenroom_sync::CancelFlag;
@@ -15,6 +16,7 @@ use greenroom_weights::DeviceLane;
 
 use crate::{
     checkpoint::FRAME_SAMPLES,
+    engines::{Host, Loaded, Networks},
     generator::DEPTH_MAX,
     groups::Groups,
     loras::lora_set,
@@ -30,6 +32,7 @@ const CHANNELS: usize = 2;
 pub(crate) struct Forwards {
     dit: Runner,
     vae: Windows,
+    engines: Option<Arc<Host>>,
 }
 
 impl Forwards {
@@ -38,7 +41,20 @@ impl Forwards {
         Self {
             dit: Runner::recording(Arc::clone(lane)),
             vae: Windows::recording(Arc::clone(lane)),
+            engines: None,
         }
+    }
+
+    /// And by engines, where some are lent.
+    pub(crate) fn with_engines(self, host: Option<&Arc<Host>>) -> Self {
+        Self {
+            engines: host.cloned(),
+            ..self
+        }
+    }
+
+    fn lent(&self, component: Component, lent: Lent) -> Option<Arc<Loaded>> {
+        self.engines.as_ref()?.lent(component, lent)
     }
 }
 
@@ -51,6 +67,8 @@ pub(crate) struct AcestepStream {
     forwards: Forwards,
     /// The LoRAs that this stream is heard with.
     loras: LoraSet,
+    /// The engines that it may run.
+    lent: Lent,
 }
 
 impl AcestepStream {
@@ -82,6 +100,7 @@ impl AcestepStream {
             walk: settings.walk,
             forwards,
             loras: LoraSet::default(),
+            lent: Lent::NONE,
         })
     }
 
@@ -116,12 +135,19 @@ impl AcestepStream {
                 finished.part
             )));
         }
+        let engine = self.forwards.lent(Component::VaeDecode, self.lent);
         let vae = self.groups.vae.lease()?;
-        let sound = self
-            .forwards
-            .vae
-            .decode(&vae.live, &finished.latents, first - finished.part.start, count, cyclic)
-            .map_err(|error| compute(&error))?;
+        let place = first - finished.part.start;
+        let window = vae.live.window(&finished.latents, place..place + count, cyclic);
+        let window = window.map_err(|error| compute(&error))?;
+        let sound = match engine
+            .as_ref()
+            .and_then(|engine| engine.window_decoder(window.frames()))
+        {
+            Some(decoder) => decoder.decode(&window),
+            None => self.forwards.vae.decode(&vae.live, &window),
+        };
+        let sound = sound.map_err(|error| compute(&error))?;
         let skipped = (start - first * FRAME_SAMPLES) * CHANNELS;
         Ok(Some(sound[skipped..skipped + frames * CHANNELS].to_vec()))
     }
@@ -157,6 +183,10 @@ impl LiveStream for AcestepStream {
         Ok(())
     }
 
+    fn lend(&mut self, engines: Lent) {
+        self.lent = engines;
+    }
+
     fn swap_source(&mut self, source: PreparedSource, conditioning: Conditioning) {
         let mut swap = || {
             let latents = on_device(&source, &self.device)?;
@@ -176,9 +206,17 @@ impl LiveStream for AcestepStream {
         if self.groups.dit.wear(&self.loras).map_err(GenerateError::Compute)? {
             self.stream.weights_changed();
         }
+        let engine = self.forwards.lent(Component::Decoder, self.lent);
+        if let Some(decoder) = engine.as_ref().and_then(|engine| engine.transformer()) {
+            decoder.wear(&self.loras).map_err(GenerateError::Compute)?;
+        }
         let dit = self.groups.dit.lease()?;
         let part = self.part(target_frame);
-        let ticked = self.stream.tick(&mut self.forwards.dit.on(&dit), part);
+        let mut networks = Networks {
+            engine: engine.as_deref(),
+            modules: self.forwards.dit.on(&dit),
+        };
+        let ticked = self.stream.tick(&mut networks, part);
         // Work that is only queued belongs to the lease as well.
         let finished = ticked
             .and_then(|finished| self.device.synchronize().map(|()| finished))

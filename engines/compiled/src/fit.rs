@@ -125,12 +125,14 @@ impl Pod {
     /// # Errors
     /// The first reason against it.
     pub fn judge(&self, metadata: &Metadata) -> Result<(), Misfit> {
-        let here = self.compute_capability.ok_or(Misfit::NoGpu)?;
-        if !metadata.compute_capabilities.contains(&here) {
-            return Err(Misfit::ComputeCapability {
-                built_for: metadata.compute_capabilities.clone(),
-                here,
-            });
+        if metadata.library.name.needs_gpu() {
+            let here = self.compute_capability.ok_or(Misfit::NoGpu)?;
+            if !metadata.compute_capabilities.contains(&here) {
+                return Err(Misfit::ComputeCapability {
+                    built_for: metadata.compute_capabilities.clone(),
+                    here,
+                });
+            }
         }
         self.judge_library(&metadata.library)?;
         let component = metadata.component;

@@ -90,15 +90,24 @@ pub enum LibraryName {
     Tensorrt,
     /// NVIDIA TensorRT for RTX.
     TensorrtRtx,
+    /// No library but the generator's own modules, each bound to a profile: how choice, swaps and failures are tested on machines without a GPU.
+    Modules,
 }
 
 impl LibraryName {
+    /// Whether its engines run on GPUs only, and on those alone that they were built for.
+    #[must_use]
+    pub const fn needs_gpu(self) -> bool {
+        !matches!(self, Self::Modules)
+    }
+
     /// Its name for a person.
     #[must_use]
     pub const fn title(self) -> &'static str {
         match self {
             Self::Tensorrt => "TensorRT",
             Self::TensorrtRtx => "TensorRT-RTX",
+            Self::Modules => "the generator's own modules",
         }
     }
 }
@@ -135,7 +144,7 @@ pub struct Metadata {
     pub inputs: Profile,
     /// What it computes in.
     pub precision: Precision,
-    /// The GPUs that it was built for; at least one.
+    /// The GPUs that it was built for; at least one, where its library needs any.
     pub compute_capabilities: Vec<ComputeCapability>,
     /// What runs it.
     pub library: Library,
@@ -195,7 +204,7 @@ impl Metadata {
     }
 
     fn check(&self) -> Result<(), MetadataError> {
-        if self.compute_capabilities.is_empty() {
+        if self.compute_capabilities.is_empty() && self.library.name.needs_gpu() {
             return Err(MetadataError::NoCapability);
         }
         let needed = self.component.inputs();

@@ -3,6 +3,7 @@
 //! And the playing policy that they all share: [`Player`].
 #![forbid(unsafe_code)]
 
+mod engines;
 mod estimate;
 mod lora;
 mod player;
@@ -10,6 +11,7 @@ mod playhead;
 mod slice;
 mod walk;
 
+pub use engines::{COMPONENTS, CompiledEngines, EngineInfo, Extent, Lent, LoadError};
 pub use lora::{LoadedLora, LoraAbout, LoraCatalogue, LoraInfo};
 pub use player::{Action, Player, PlayerSettings};
 pub use slice::{FADE_FRAMES_MAX, SLICE_FRAMES, Slice, Window};
@@ -40,6 +42,24 @@ pub trait Generator: Send + Sync {
     /// # Errors
     /// See [`GenerateError`]; `Cancelled` if the flag was seen.
     fn prepare_source(&self, audio: Arc<Pcm>, cancel: &CancelFlag) -> Result<PreparedSource, GenerateError>;
+
+    /// The same, by engines where they take its shape.
+    ///
+    /// # Errors
+    /// As [`Generator::prepare_source`].
+    fn prepare_source_by(
+        &self,
+        audio: Arc<Pcm>,
+        _engines: Lent,
+        cancel: &CancelFlag,
+    ) -> Result<PreparedSource, GenerateError> {
+        self.prepare_source(audio, cancel)
+    }
+
+    /// The compiled engines that it can run; none where it has modules alone.
+    fn engines(&self) -> Option<&dyn CompiledEngines> {
+        None
+    }
 
     /// Restores a prepared source from its sidecar files, so that a later swap encodes nothing.
     ///
@@ -117,6 +137,9 @@ pub trait LiveStream: Send {
             Some((lora, _)) => Err(no_loras("of this stream", &lora.id)),
         }
     }
+
+    /// Says which engines ticks and decodes may run from now on.
+    fn lend(&mut self, _engines: Lent) {}
 
     /// Replaces the source at once: nothing that was in flight for the old one is ever decoded.
     fn swap_source(&mut self, source: PreparedSource, conditioning: Conditioning);

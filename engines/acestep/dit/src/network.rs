@@ -78,6 +78,8 @@ struct Attention {
 pub struct Memory {
     /// [layers, states, 2 · keys], in the network's type.
     pub(crate) values: Tensor,
+    /// Values of a state.
+    width: usize,
 }
 
 /// Keys and values of every slot's prompt.
@@ -98,6 +100,14 @@ pub(crate) struct Inputs<'a> {
     /// [slots, 256] f32.
     pub(crate) times: &'a Tensor,
     pub(crate) memories: &'a Memories,
+}
+
+impl Memory {
+    /// States of the prompt, and values of each.
+    #[must_use]
+    pub fn states(&self) -> (usize, usize) {
+        (self.values.dims()[1], self.width)
+    }
 }
 
 impl Dit {
@@ -169,6 +179,7 @@ impl Dit {
     pub(crate) fn memory(&self, states: &Tensor) -> Result<Arc<Memory>> {
         let heads = self.config.heads();
         let (weight, bias) = &self.condition;
+        let width = states.dim(1)?;
         let states = linear(&states.to_dtype(self.dtype)?, weight)?.broadcast_add(bias)?;
         let rows = states.dim(0)?;
         let layers = self
@@ -187,6 +198,7 @@ impl Dit {
             .collect::<Result<Vec<_>>>()?;
         Ok(Arc::new(Memory {
             values: Tensor::stack(&layers, 0)?,
+            width,
         }))
     }
 

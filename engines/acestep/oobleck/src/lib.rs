@@ -28,6 +28,7 @@ pub use error::OobleckError;
 pub use layout::keys;
 pub use pack::{LAYOUT_VERSION, pack};
 pub use recorded::Windows;
+pub use window::Window;
 
 use config::tiles;
 use decoder::Decoder;

@@ -1,14 +1,11 @@
 //! Windows that the device decodes by itself: one recording for each shape, over latents and sound that stay where they are.
 
-use std::{
-    ops::Range,
-    sync::{Arc, Weak},
-};
+use std::sync::{Arc, Weak};
 
 use candle_core::{DType, Result, Tensor};
 use greenroom_weights::{DeviceLane, Recordable, Recorder, Recording};
 
-use crate::Oobleck;
+use crate::{Oobleck, Window};
 
 /// What a stream keeps between windows. It holds no weights: these may be parked meanwhile.
 #[derive(Default)]
@@ -35,11 +32,9 @@ struct Recorded {
     recording: Box<dyn Recording>,
 }
 
-/// Latents [frames, channels] of a window, and which of them are kept.
 struct Decoding<'a> {
     network: &'a Arc<Oobleck>,
-    latents: Tensor,
-    kept: Range<usize>,
+    window: &'a Window,
 }
 
 impl Windows {
@@ -51,24 +46,15 @@ impl Windows {
         }
     }
 
-    /// As [`Oobleck::decode_window`], while the caller leases the network's weights.
+    /// As [`Oobleck::decode_this`], while the caller leases the network's weights.
     ///
     /// # Errors
-    /// As [`Oobleck::decode_window`].
-    pub fn decode(
-        &mut self,
-        network: &Arc<Oobleck>,
-        latents: &Tensor,
-        first_frame: usize,
-        frames: usize,
-        cyclic: bool,
-    ) -> Result<Vec<f32>> {
-        let Some(recorder) = &mut self.recorder else {
-            return network.decode_window(latents, first_frame, frames, cyclic);
-        };
-        let (latents, kept) = network.window(latents, first_frame..first_frame + frames, cyclic)?;
-        let sound = recorder.run(&Decoding { network, latents, kept })?;
-        sound.flatten_all()?.to_vec1()
+    /// If the device fails or has no room.
+    pub fn decode(&mut self, network: &Arc<Oobleck>, window: &Window) -> Result<Vec<f32>> {
+        match &mut self.recorder {
+            Some(recorder) => recorder.run(&Decoding { network, window })?.flatten_all()?.to_vec1(),
+            None => network.decode_this(window),
+        }
     }
 }
 
@@ -78,31 +64,34 @@ impl Recordable<Shape, Recorded> for Decoding<'_> {
 
     fn shape(&self) -> Result<Shape> {
         Ok(Shape {
-            frames: self.latents.dim(0)?,
-            kept: (self.kept.start, self.kept.len()),
+            frames: self.window.frames(),
+            kept: (self.window.kept.start, self.window.kept.len()),
             network: Arc::as_ptr(self.network).addr(),
         })
     }
 
     fn run(&self) -> Result<Tensor> {
-        self.network.decoder.forward(&self.latents, &self.kept)
+        self.network.decode_on_device(self.window)
     }
 
     fn repeat(&self, recorded: &mut Recorded) -> Result<Tensor> {
-        recorded.latents.slice_set(&self.latents.contiguous()?, 0, 0)?;
+        recorded.latents.slice_set(&self.window.latents.contiguous()?, 0, 0)?;
         recorded.recording.repeat()?;
         Ok(recorded.sound.clone())
     }
 
     fn record(&self, lane: &dyn DeviceLane) -> Result<Option<Recorded>> {
-        let latents = self.latents.copy()?;
+        let window = Window {
+            latents: self.window.latents.copy()?,
+            kept: self.window.kept.clone(),
+        };
+        let latents = window.latents.clone();
         let config = self.network.config();
-        let samples = self.kept.len() * config.frame_samples();
+        let samples = window.kept.len() * config.frame_samples();
         let sound = Tensor::zeros((samples, config.audio_channels), DType::F32, self.network.device())?;
         let work = {
-            let (network, latents, sound) = (Arc::clone(self.network), latents.clone(), sound.clone());
-            let kept = self.kept.clone();
-            move || sound.slice_set(&network.decoder.forward(&latents, &kept)?.contiguous()?, 0, 0)
+            let (network, sound) = (Arc::clone(self.network), sound.clone());
+            move || sound.slice_set(&network.decode_on_device(&window)?.contiguous()?, 0, 0)
         };
         let recording = lane.record(Box::new(work))?;
         Ok(recording.map(|recording| Recorded {

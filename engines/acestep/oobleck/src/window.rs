@@ -6,14 +6,31 @@ use candle_core::{Result, Tensor, bail};
 
 use crate::{Oobleck, WINDOW_MARGIN};
 
-/// Latents that a window decodes: ranges of frames one after another, and which of them all are kept.
+/// What a window decodes.
+#[derive(Clone, Debug)]
+pub struct Window {
+    /// The frames and those around them, [frames, channels] f32 on the device.
+    pub latents: Tensor,
+    /// Which of them become sound.
+    pub kept: Range<usize>,
+}
+
+impl Window {
+    /// Frames that are decoded.
+    #[must_use]
+    pub fn frames(&self) -> usize {
+        self.latents.dims()[0]
+    }
+}
+
+/// Where a window lies: ranges of frames one after another, and which of them all are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Window {
+struct Place {
     ranges: Vec<Range<usize>>,
     kept: Range<usize>,
 }
 
-impl Window {
+impl Place {
     /// Around `frames` frames from `first` on, in a loop of `length`: what is before the beginning is the end, also several times.
     fn in_loop(length: usize, first: usize, frames: usize, margin: usize) -> Self {
         let mut left = frames + 2 * margin;
@@ -78,38 +95,50 @@ impl Oobleck {
         cyclic: bool,
         margin: usize,
     ) -> Result<Tensor> {
-        let (latents, kept) = window_of(latents, frames, cyclic, margin)?;
-        self.decoder.forward(&latents, &kept)
+        self.decode_on_device(&window_of(latents, frames, cyclic, margin)?)
     }
 
-    /// The latents that a window of these frames decodes, and which of them are kept.
-    pub(crate) fn window(
-        &self,
-        latents: &Tensor,
-        frames: Range<usize>,
-        cyclic: bool,
-    ) -> Result<(Tensor, Range<usize>)> {
+    /// The window that the sound of these frames of latents [frames, channels] f32 is decoded from; see [`Self::decode_window`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn window(&self, latents: &Tensor, frames: Range<usize>, cyclic: bool) -> Result<Window> {
         window_of(latents, frames, cyclic, WINDOW_MARGIN)
+    }
+
+    /// The sound of a window as [`Self::decode_window`] gives it.
+    ///
+    /// # Errors
+    /// If the device fails or has no room.
+    pub fn decode_this(&self, window: &Window) -> Result<Vec<f32>> {
+        self.decode_on_device(window)?.flatten_all()?.to_vec1()
+    }
+
+    pub(crate) fn decode_on_device(&self, window: &Window) -> Result<Tensor> {
+        self.decoder.forward(&window.latents, &window.kept)
     }
 }
 
-/// The frames and so many on either side, one after another, and which of them all are kept.
-fn window_of(latents: &Tensor, frames: Range<usize>, cyclic: bool, margin: usize) -> Result<(Tensor, Range<usize>)> {
+/// The frames and so many on either side.
+fn window_of(latents: &Tensor, frames: Range<usize>, cyclic: bool, margin: usize) -> Result<Window> {
     let length = latents.dim(0)?;
     if frames.is_empty() || length == 0 || (!cyclic && frames.end > length) {
         bail!("frames {frames:?} cannot be decoded: there are {length}")
     }
-    let around = if cyclic { Window::in_loop } else { Window::between_ends };
-    let window = around(length, frames.start, frames.len(), margin);
-    let parts = window
+    let around = if cyclic { Place::in_loop } else { Place::between_ends };
+    let place = around(length, frames.start, frames.len(), margin);
+    let parts = place
         .ranges
         .into_iter()
         .map(|range| latents.narrow(0, range.start, range.len()));
-    let rows = match parts.collect::<Result<Vec<_>>>()?.as_slice() {
+    let latents = match parts.collect::<Result<Vec<_>>>()?.as_slice() {
         [whole] => whole.clone(),
         parts => Tensor::cat(parts, 0)?,
     };
-    Ok((rows, window.kept))
+    Ok(Window {
+        latents,
+        kept: place.kept,
+    })
 }
 
 #[cfg(test)]
@@ -119,7 +148,7 @@ mod tests {
 
     #[test]
     fn a_loop_has_no_ends() {
-        let window = |length, first| Window::in_loop(length, first, 9, 8);
+        let window = |length, first| Place::in_loop(length, first, 9, 8);
         assert_eq!(window(100, 50).ranges, [42..67]);
         assert_eq!(window(100, 3).ranges, [95..100, 0..20]);
         assert_eq!(window(100, 95).ranges, [87..100, 0..12]);
@@ -134,11 +163,11 @@ mod tests {
 
     #[test]
     fn at_an_end_the_other_side_has_more() {
-        let window = |first| Window::between_ends(100, first, 9, 8);
+        let window = |first| Place::between_ends(100, first, 9, 8);
         assert_eq!((window(50).ranges, window(50).kept), (vec![42..67], 8..17));
         assert_eq!((window(0).ranges, window(0).kept), (vec![0..25], 0..9));
         assert_eq!((window(91).ranges, window(91).kept), (vec![75..100], 16..25));
-        let short = Window::between_ends(12, 2, 9, 8);
+        let short = Place::between_ends(12, 2, 9, 8);
         assert_eq!((short.ranges, short.kept), (vec![0..12], 2..11));
     }
 }

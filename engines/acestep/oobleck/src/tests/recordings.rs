@@ -30,7 +30,12 @@ fn a_repeated_window_is_the_window_to_the_bit() {
     ];
     for (first, frames) in places {
         assert_eq!(
-            windows.decode(&network, &latents, first, frames, true).unwrap(),
+            windows
+                .decode(
+                    &network,
+                    &network.window(&latents, first..first + frames, true).unwrap()
+                )
+                .unwrap(),
             network.decode_window(&latents, first, frames, true).unwrap(),
             "{frames} frames from {first}"
         );
@@ -40,23 +45,11 @@ fn a_repeated_window_is_the_window_to_the_bit() {
     // Near the ends of what is no loop other frames of the window are kept: that is another shape.
     for _ in 0..4 {
         assert_eq!(
-            windows.decode(&network, &latents, 0, 9, false).unwrap(),
+            windows
+                .decode(&network, &network.window(&latents, 0..9, false).unwrap())
+                .unwrap(),
             network.decode_window(&latents, 0, 9, false).unwrap()
         );
     }
     assert_eq!(lane.counts().0, 3);
-}
-
-#[test]
-fn a_window_that_cannot_be_is_refused_before_anything_is_recorded() {
-    let (network, lane) = (rates_network(), Arc::new(KeepingLane::default()));
-    let mut windows = Windows::recording(Arc::clone(&lane) as Arc<dyn DeviceLane>);
-    for _ in 0..5 {
-        assert!(
-            windows
-                .decode(&network, &data("latents", 5, 60, 4), 52, 9, false)
-                .is_err()
-        );
-    }
-    assert_eq!(lane.counts(), (0, 0));
 }

@@ -1,0 +1,274 @@
+//! Compiled engines in place of the modules: the modules themselves, bound to profiles. What they make is the same to the bit.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::{path::Path, sync::Arc};
+
+use candle_core::DType;
+use greenroom_acestep::{
+    Acestep, AcestepOptions, Outcome, Size, WeightFiles, write_module_engine, write_random, write_random_lora,
+};
+use greenroom_audio::Pcm;
+use greenroom_compiled::{Component, Profile, Range, Shapes};
+use greenroom_generator::{
+    CompiledEngines, Extent, GenerateError, Generator, KnobValue, Knobs, Lent, LiveStream, LoadError, PreparedSource,
+    Prompt, SLICE_FRAMES, StreamSettings,
+};
+use greenroom_stage::{CpuStage, Stage};
+use greenroom_sync::CancelFlag;
+use greenroom_weights::uniform;
+use tempfile::TempDir;
+
+const SECOND: u64 = 48_000;
+/// Of the tiny network.
+const WIDTH: u64 = 64;
+
+/// Everything between two shapes.
+fn between(least: &Shapes, most: &Shapes) -> Profile {
+    let ranges = least.iter().zip(most.iter()).map(|((name, min), (_, max))| Range {
+        name: name.into(),
+        min: min.into(),
+        opt: min.into(),
+        max: max.into(),
+    });
+    Profile::new(ranges.collect()).unwrap()
+}
+
+fn encoder(seconds: u64) -> Profile {
+    between(&Shapes::vae_encode(SECOND), &Shapes::vae_encode(seconds * SECOND))
+}
+
+fn transformer(seconds: u64) -> Profile {
+    between(
+        &Shapes::decoder_of_width(1, 2, 1, WIDTH),
+        &Shapes::decoder_of_width(8, 25 * seconds, 512, WIDTH),
+    )
+}
+
+fn windows() -> Profile {
+    between(&Shapes::vae_decode(25), &Shapes::vae_decode(26))
+}
+
+struct World {
+    folder: TempDir,
+    acestep: Acestep,
+    stage: CpuStage,
+}
+
+impl World {
+    /// A tiny checkpoint with these engines: name, component, profile, and what becomes of its first loads.
+    fn with(engines: &[(&str, Component, Profile, &[Outcome])]) -> Self {
+        let folder = TempDir::new().unwrap();
+        write_random(folder.path(), Size::Tiny, 1, |_| {}).unwrap();
+        let weights = WeightFiles::of(folder.path());
+        let built = folder.path().join("engines");
+        std::fs::create_dir(&built).unwrap();
+        for (name, component, profile, loads) in engines {
+            let file = weights.of_component(*component);
+            write_module_engine(&built, name, *component, profile.clone(), file, loads).unwrap();
+        }
+        let acestep = opened(folder.path());
+        let library = acestep.module_library();
+        let acestep = acestep.with_engines(&built, &[library], None, &weights).unwrap();
+        let stage = CpuStage::new(1 << 30);
+        for tenant in acestep.tenants() {
+            stage.register(tenant).unwrap();
+        }
+        for group in ["dit", "conditioner", "text_encoder", "vae"] {
+            stage.restore(group).unwrap();
+        }
+        Self { folder, acestep, stage }
+    }
+
+    fn engines(&self) -> &dyn CompiledEngines {
+        self.acestep.engines().unwrap()
+    }
+
+    /// What serves so many seconds, whole.
+    fn serving(&self, seconds: u64) -> [Option<u32>; 3] {
+        let frames = seconds * SECOND;
+        let extent = Extent {
+            frames,
+            part_frames: frames,
+        };
+        self.engines().serving(extent).map(|engine| engine.map(|info| info.id))
+    }
+
+    fn lent(&self, seconds: u64) -> Lent {
+        let lent = Lent(self.serving(seconds));
+        for id in lent.0.into_iter().flatten() {
+            self.engines().load(id).unwrap();
+        }
+        lent
+    }
+
+    fn prepared(&self, seconds: u64, lent: Lent) -> PreparedSource {
+        let samples = uniform("sound", 3, (2 * seconds * SECOND) as usize);
+        let sound = samples.into_iter().map(|sample| 0.3 * sample).collect();
+        let audio = Arc::new(Pcm::new(48_000, 2, sound));
+        self.acestep.prepare_source_by(audio, lent, &CancelFlag::new()).unwrap()
+    }
+
+    fn stream(&self, source: &PreparedSource) -> Box<dyn LiveStream> {
+        let prompt = Prompt {
+            tags: "dub".into(),
+            bpm: 120,
+            ..Prompt::default()
+        };
+        let cancel = CancelFlag::new();
+        let conditioning = self.acestep.encode_prompt(&prompt, source, &cancel).unwrap();
+        let settings = StreamSettings {
+            depth: 2,
+            steps: 4,
+            sde: false,
+            walk: None,
+        };
+        let mut stream = self.acestep.open(source.clone(), conditioning, &settings).unwrap();
+        stream.set_knobs(&Knobs::from([("denoise".into(), KnobValue::Number(0.8))]));
+        stream
+    }
+}
+
+fn opened(folder: &Path) -> Acestep {
+    let options = AcestepOptions {
+        dtype: DType::F32,
+        lanes: None,
+    };
+    let acestep = Acestep::open(folder, &folder.join("packed"), options).unwrap();
+    let loras = folder.join("loras");
+    std::fs::create_dir_all(&loras).unwrap();
+    write_random_lora(&loras.join("warm.safetensors"), Size::Tiny, 1).unwrap();
+    acestep.with_loras(&loras).unwrap()
+}
+
+fn generation(stream: &mut dyn LiveStream) -> Vec<f32> {
+    let cancel = CancelFlag::new();
+    for _ in 0..100 {
+        if stream.tick(0, &cancel).unwrap().finished > 0 {
+            return stream.decode(0, SLICE_FRAMES, &cancel).unwrap();
+        }
+    }
+    panic!("nothing is ever finished")
+}
+
+/// What was encoded, as a sidecar keeps it: without its header, whose fields have no order.
+fn tensors(source: &PreparedSource) -> Vec<u8> {
+    let values = 2 * source.audio.frames() / 1920 * 64;
+    source.sidecar[source.sidecar.len() - 4 * values..].to_vec()
+}
+
+const ALWAYS: &[Outcome] = &[];
+
+#[test]
+fn the_smallest_that_covers_serves_and_none_that_does_not() {
+    let world = World::with(&[
+        ("encode-8", Component::VaeEncode, encoder(8), ALWAYS),
+        ("encode-4", Component::VaeEncode, encoder(4), ALWAYS),
+        ("transformer-4", Component::Decoder, transformer(4), ALWAYS),
+    ]);
+    let name = |id: u32| world.engines().file(id).unwrap().file_stem().unwrap().to_owned();
+    let names = |seconds| world.serving(seconds).map(|id| id.map(name));
+    assert_eq!(names(3), [Some("transformer-4".into()), Some("encode-4".into()), None]);
+    assert_eq!(names(4), names(3));
+    assert_eq!(names(5), [None, Some("encode-8".into()), None]);
+    assert_eq!(names(9), [None, None, None]);
+    drop(world.folder);
+}
+
+#[test]
+fn sources_encoded_by_an_engine_are_those_of_the_modules() {
+    let world = World::with(&[("encode-4", Component::VaeEncode, encoder(4), ALWAYS)]);
+    let lent = world.lent(3);
+    let by_modules = tensors(&world.prepared(3, Lent::NONE));
+    assert_eq!(world.engines().runs(), [0, 0, 0]);
+    assert!(tensors(&world.prepared(3, lent)) == by_modules);
+    assert_eq!(world.engines().runs(), [0, 1, 0]);
+    // Longer than it takes: the modules, whatever was lent.
+    let longer = tensors(&world.prepared(5, lent));
+    assert_eq!(world.engines().runs(), [0, 1, 0]);
+    assert!(longer == tensors(&world.prepared(5, Lent::NONE)));
+}
+
+#[test]
+fn a_stream_goes_over_to_engines_and_back_and_nothing_is_heard_of_it() {
+    let world = World::with(&[
+        ("transformer-4", Component::Decoder, transformer(4), ALWAYS),
+        ("windows", Component::VaeDecode, windows(), ALWAYS),
+    ]);
+    // Another pod: streams that take turns in one forget what they made of their prompts.
+    let plain = World::with(&[]);
+    let lent = world.lent(3);
+    let mut modules = plain.stream(&plain.prepared(3, Lent::NONE));
+    let mut engines = world.stream(&world.prepared(3, Lent::NONE));
+    // With and without a LoRA, which belongs to the stream and not to what runs it.
+    for strength in [None, Some(0.8)] {
+        let warm = |world: &World| strength.map(|strength| (world.acestep.load_lora("warm").unwrap(), strength));
+        modules.set_loras(warm(&plain).as_slice()).unwrap();
+        engines.set_loras(warm(&world).as_slice()).unwrap();
+        for to in [lent, Lent::NONE, lent] {
+            engines.lend(to);
+            let before = world.engines().runs();
+            let same = generation(&mut *engines) == generation(&mut *modules);
+            assert!(same, "LoRA at {strength:?}, lent {to:?}");
+            assert_eq!(world.engines().runs() != before, to != Lent::NONE);
+        }
+    }
+    let [ticks, encodings, decodes] = world.engines().runs();
+    assert!(
+        ticks > decodes && decodes == 4 && encodings == 0,
+        "{ticks}, {encodings}, {decodes}"
+    );
+}
+
+#[test]
+fn a_failed_load_is_named_and_never_remembered() {
+    let loads = [Outcome::NullContext, Outcome::OutOfMemory, Outcome::Loaded];
+    let world = World::with(&[("encode-4", Component::VaeEncode, encoder(4), &loads)]);
+    let [_, Some(id), _] = world.serving(3) else {
+        panic!("nothing serves")
+    };
+    let engines = world.engines();
+    assert_eq!(engines.load(id), Err(LoadError::NullContext("encode-4".into())));
+    assert_eq!(engines.load(id), Err(LoadError::OutOfMemory("encode-4".into())));
+    // What failed is not lent.
+    let lent = Lent([None, Some(id), None]);
+    world.prepared(2, lent);
+    assert_eq!(engines.runs(), [0; 3]);
+    engines.load(id).unwrap();
+    world.prepared(2, lent);
+    assert_eq!(engines.runs(), [0, 1, 0]);
+    engines.unload(id);
+    world.prepared(2, lent);
+    assert_eq!(engines.runs(), [0, 1, 0]);
+    assert_eq!(engines.load(99), Err(LoadError::NotThere(99)));
+}
+
+#[test]
+fn an_engine_needs_no_less_than_the_modules_groups() {
+    let world = World::with(&[("encode-4", Component::VaeEncode, encoder(4), ALWAYS)]);
+    let lent = world.lent(3);
+    world.stage.park("vae").unwrap();
+    let audio = Arc::new(Pcm::new(48_000, 2, vec![0.0; 2 * SECOND as usize]));
+    let refused = world.acestep.prepare_source_by(audio, lent, &CancelFlag::new());
+    assert!(matches!(refused, Err(GenerateError::NotResident("vae"))));
+}
+
+#[test]
+fn engines_of_other_weights_are_not_known() {
+    let folder = TempDir::new().unwrap();
+    write_random(folder.path(), Size::Tiny, 1, |_| {}).unwrap();
+    let (built, others) = (folder.path().join("engines"), folder.path().join("others"));
+    std::fs::create_dir(&built).unwrap();
+    std::fs::write(&others, "other weights").unwrap();
+    write_module_engine(&built, "encode", Component::VaeEncode, encoder(4), &others, ALWAYS).unwrap();
+    let acestep = opened(folder.path());
+    let library = acestep.module_library();
+    let weights = WeightFiles::of(folder.path());
+    let acestep = acestep.with_engines(&built, &[library], None, &weights).unwrap();
+    let extent = Extent {
+        frames: 3 * SECOND,
+        part_frames: 3 * SECOND,
+    };
+    assert_eq!(acestep.engines().unwrap().serving(extent), [None; 3]);
+    let nowhere = opened(folder.path()).with_engines(Path::new("/nowhere"), &[], None, &weights);
+    assert!(nowhere.is_err_and(|error| error.to_string().contains("/nowhere")));
+}
