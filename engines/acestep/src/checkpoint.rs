@@ -202,6 +202,15 @@ impl WeightFiles {
     }
 }
 
+/// How wide the diffusion transformer of a folder of models is: so are the states of its conditions.
+///
+/// # Errors
+/// `Missing`, `Config`, `Io`.
+pub fn transformer_width(folder: &Path) -> Result<usize, AcestepError> {
+    let dit: DitConfig = config(&models_folder(folder).join(ACESTEP).join("config.json"))?;
+    Ok(dit.hidden_size)
+}
+
 /// The folder that the three models lie in: this one, or the one in it.
 fn models_folder(folder: &Path) -> PathBuf {
     let inner = folder.join(CHECKPOINTS);

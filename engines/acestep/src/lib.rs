@@ -19,7 +19,7 @@ mod source;
 mod stream;
 mod worn;
 
-pub use checkpoint::{Configs, WeightFiles};
+pub use checkpoint::{Configs, WeightFiles, transformer_width};
 pub use engines::{Decode, Decoder, Encode, EngineLibrary, Module};
 #[cfg(feature = "module-engines")]
 pub use engines::{ModuleLibrary, Outcome, write_module_engine};

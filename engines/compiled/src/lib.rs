@@ -23,6 +23,9 @@ pub use digest::Digest;
 pub use fit::{Misfit, Pod};
 pub use metadata::{ComputeCapability, EngineFile, Library, LibraryName, Metadata, MetadataError, Precision, SCHEMA};
 pub use prewarm::{Prewarm, Warmed, warm};
-pub use profile::{Profile, ProfileError, Range, Shapes};
+pub use profile::{PUBLIC_WIDTH, Profile, ProfileError, Range, Shapes};
 pub use registry::{Engine, Found, Look, Origin, Registry, RegistryError};
-pub use standard::{Length, standard_profile};
+pub use standard::{Length, standard_profile, standard_profile_of_width};
+
+/// The Python script that writes a component as ONNX. It is in the program, so that a pod needs no checkout to build its engines.
+pub const EXPORT_SCRIPT: &str = include_str!("../export/export.py");

@@ -4,6 +4,9 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
+/// How wide the states of a condition are in the public checkpoint.
+pub const PUBLIC_WIDTH: u64 = 2048;
+
 /// Dimensions of each input of one call, by the input's name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Shapes(BTreeMap<String, Vec<u64>>);
@@ -31,10 +34,10 @@ impl Shapes {
     /// A step of the diffusion: slots, latent frames (padded to an even number here), and tokens of the longest condition.
     #[must_use]
     pub fn decoder(batch: u64, frames: u64, tokens: u64) -> Self {
-        Self::decoder_of_width(batch, frames, tokens, 2048)
+        Self::decoder_of_width(batch, frames, tokens, PUBLIC_WIDTH)
     }
 
-    /// The same of a network with conditions of another width than the published one's.
+    /// The same where the states of a condition are so wide.
     #[must_use]
     pub fn decoder_of_width(batch: u64, frames: u64, tokens: u64, width: u64) -> Self {
         let frames = frames.next_multiple_of(2);

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::{
     component::Component,
-    profile::{Profile, Range},
+    profile::{PUBLIC_WIDTH, Profile, Range},
 };
 
 /// Latent frames a second.
@@ -50,6 +50,12 @@ impl fmt::Display for Length {
 /// batch 1 to 8, frames from 126, tokens 32 to 512; sound and latents from 5 s.
 #[must_use]
 pub fn standard_profile(component: Component, length: Length) -> Profile {
+    standard_profile_of_width(component, length, PUBLIC_WIDTH)
+}
+
+/// The same where the states of a condition are so wide: in the public checkpoint [`PUBLIC_WIDTH`].
+#[must_use]
+pub fn standard_profile_of_width(component: Component, length: Length, width: u64) -> Profile {
     let frames = FRAME_RATE * length.seconds();
     let tuned = FRAME_RATE * TUNED_SECONDS;
     let range = |name: &str, [min, opt, max]: [&[u64]; 3]| Range {
@@ -64,7 +70,7 @@ pub fn standard_profile(component: Component, length: Length) -> Profile {
             range("timestep", [&[1], &[1], &[8]]),
             range(
                 "encoder_hidden_states",
-                [&[1, 32, 2048], &[1, 200, 2048], &[8, 512, 2048]],
+                [&[1, 32, width], &[1, 200, width], &[8, 512, width]],
             ),
             range("context_latents", [&[1, 126, 128], &[1, tuned, 128], &[8, frames, 128]]),
         ],
@@ -118,5 +124,12 @@ mod tests {
         assert!(!covers(Component::Decoder, Length::S120, Shapes::decoder(9, 3000, 512)));
         assert!(!covers(Component::Decoder, Length::S120, Shapes::decoder(8, 3000, 513)));
         assert!(!covers(Component::Decoder, Length::S60, Shapes::decoder(1, 1501, 200)));
+    }
+
+    #[test]
+    fn an_engine_of_a_narrow_checkpoint_takes_its_shapes_alone() {
+        let narrow = standard_profile_of_width(Component::Decoder, Length::S60, 64);
+        assert!(narrow.covers(&Shapes::decoder_of_width(4, 1500, 200, 64)));
+        assert!(!narrow.covers(&Shapes::decoder(4, 1500, 200)));
     }
 }

@@ -136,6 +136,9 @@ pub struct Settings {
     /// Folder of compiled engines for --generator acestep [default: the folder "engines" where fetched models are kept]
     #[arg(long, env = "GREENROOM_ENGINES_DIR", value_name = "DIR", help_heading = "Files")]
     pub engines_dir: Option<PathBuf>,
+    /// Folder of TensorRT for RTX's libraries, for compiled engines [default: where the system looks for libraries]
+    #[arg(long, env = "GREENROOM_TENSORRT_DIR", value_name = "DIR", help_heading = "Files")]
+    pub tensorrt_dir: Option<PathBuf>,
 
     /// What makes the music
     #[arg(
@@ -265,6 +268,8 @@ pub struct Config {
     pub lora_dir: Option<PathBuf>,
     /// Compiled engines; none = a folder of the models directory, if it is there.
     pub engines_dir: Option<PathBuf>,
+    /// TensorRT's libraries.
+    pub tensorrt_dir: Option<PathBuf>,
     /// What makes the music.
     pub generator: GeneratorChoice,
     /// Where weights are and networks run.
@@ -329,6 +334,7 @@ impl Settings {
             acestep_models_dir,
             lora_dir,
             engines_dir,
+            tensorrt_dir,
             generator,
             device,
             #[cfg(feature = "simulated-stage")]
@@ -386,6 +392,7 @@ impl Settings {
             acestep_models_dir: self.acestep_models_dir,
             lora_dir: self.lora_dir,
             engines_dir: self.engines_dir,
+            tensorrt_dir: self.tensorrt_dir,
             generator: self.generator.unwrap_or(GeneratorChoice::Spectral),
             device: self.device.unwrap_or_default(),
             #[cfg(feature = "simulated-stage")]

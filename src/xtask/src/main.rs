@@ -9,6 +9,7 @@
 mod cuda;
 mod packages;
 mod shell;
+mod tensorrt;
 mod test;
 mod web;
 

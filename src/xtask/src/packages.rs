@@ -21,6 +21,12 @@ pub(crate) const FFMPEG: Package = Package {
     name: "ffmpeg",
     variable: None,
 };
+/// Compiles what TensorRT's headers become.
+pub(crate) const COMPILER: Package = Package {
+    program: "g++",
+    name: "g++",
+    variable: None,
+};
 /// The browser that plays.
 pub(crate) const CHROMIUM: Package = Package {
     program: "chromium",

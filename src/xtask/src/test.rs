@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::bail;
 
-use crate::{cuda, packages, shell, web};
+use crate::{cuda, packages, shell, tensorrt, web};
 
 /// What tests on sockets need of the program: a stage that fails on purpose.
 const STAGE: &str = "greenroom/simulated-stage";
@@ -44,6 +44,7 @@ fn steps(quick: bool, keep_going: bool) -> Vec<Step> {
         ("lints", lints),
         ("lints with CUDA", cuda::lints),
         ("what a GPU's stage and kernels must do", cuda::conformance),
+        ("tiny engines, built by TensorRT", tensorrt::engines),
         ("the program", || {
             shell::run(
                 "cargo",

@@ -1,5 +1,7 @@
 //! `greenroom engines`: compiled engines, and why one is or is not for this pod.
 
+mod build;
+
 use std::{
     collections::BTreeMap,
     fmt::Write,
@@ -11,10 +13,12 @@ use clap::{
     Args, Subcommand,
     builder::{PossibleValuesParser, TypedValueParser},
 };
-use greenroom_acestep::WeightFiles;
+use greenroom_acestep::{WeightFiles, transformer_width};
 use greenroom_compiled::{
-    Choice, Component, Digest, Eager, Found, Look, Misfit, Pod, Registry, Room, Shapes, choose as choose_engine,
+    Choice, Component, ComputeCapability, Digest, Eager, Found, Library, LibraryName, Look, Misfit, PUBLIC_WIDTH, Pod,
+    Registry, Room, Shapes, choose as choose_engine,
 };
+use greenroom_tensorrt::Tensorrt;
 use serde_json::{Value, json};
 
 use crate::{
@@ -41,6 +45,16 @@ pub(super) struct Arguments {
     /// Where engines are to run
     #[arg(long, global = true, env = "GREENROOM_DEVICE", value_enum)]
     device: Option<DeviceChoice>,
+    /// The GPU that engines are for, such as 8.9 [default: the one that is here]; to build for several at once, repeat it
+    #[arg(long = "compute-capability", global = true, value_name = "X.Y", value_parser = compute_capability)]
+    gpus: Vec<ComputeCapability>,
+    /// Folder of TensorRT for RTX's libraries [default: where the system looks for libraries]
+    #[arg(long, global = true, env = "GREENROOM_TENSORRT_DIR", value_name = "DIR")]
+    tensorrt_dir: Option<PathBuf>,
+}
+
+fn compute_capability(text: &str) -> Result<ComputeCapability, String> {
+    text.to_owned().try_into()
 }
 
 #[derive(Debug, Subcommand)]
@@ -52,7 +66,8 @@ capability, library and its version, the SHA-256 of the weights it was built fro
 if the GPU, the library in its exact version and the checkpoint are those; anything else is listed with the reason and never loaded:
   greenroom engines list --engines-dir engines --acestep-models-dir models
   greenroom engines list --verify          read every byte, which takes a while
-  greenroom engines list --json            one JSON object, for scripts")]
+  greenroom engines list --json            one JSON object, for scripts
+  greenroom engines list --compute-capability 8.9     for another machine's GPU")]
     List {
         /// Print one JSON object
         #[arg(long)]
@@ -79,6 +94,16 @@ if the GPU, the library in its exact version and the checkpoint are those; anyth
         #[arg(long, default_value_t = 200)]
         tokens: u64,
     },
+    /// Build an engine: the network from the checkpoint as ONNX, then the engine by TensorRT for RTX
+    #[command(after_help = "\
+Needs TensorRT for RTX, Python 3 with the package onnx, and no GPU if one is named:
+  python3 -m pip install onnx==1.23.2
+  python3 -m pip install --no-deps --target rtx tensorrt-rtx-cu13-libs==1.7.1.116     then --tensorrt-dir rtx/tensorrt_rtx_libs
+The engine and what is written beside it appear in the folder whole or not at all:
+  greenroom engines build --component vae-encode --duration 120 --acestep-models-dir models
+  greenroom engines build --component decoder --duration 60 --acestep-models-dir models --compute-capability 8.9
+  greenroom engines build --component decoder --duration 60 --acestep-models-dir models --dry-run")]
+    Build(build::Arguments),
 }
 
 fn component_parser() -> impl TypedValueParser<Value = Component> {
@@ -93,10 +118,15 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let settings = Settings {
         device: arguments.device,
         acestep_models_dir: arguments.acestep_models_dir.clone(),
+        tensorrt_dir: arguments.tensorrt_dir.clone(),
         ..Settings::default()
     };
     let config = settings.resolve()?;
     let device = Device::choose(&config)?;
+    if let Action::Build(asked) = &arguments.action {
+        let here = device.compute_capability();
+        return build::run(asked, &config, arguments.folder(&config), &arguments.gpus, here);
+    }
     let look = match arguments.action {
         Action::List { verify: true, .. } => Look::Contents,
         _ => Look::Length,
@@ -111,23 +141,66 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
             batch,
             tokens,
         } => {
-            let shapes = shapes(*component, *seconds, *batch, *tokens)?;
+            let width = config
+                .acestep_models_dir
+                .as_deref()
+                .map(transformer_width)
+                .transpose()?;
+            let width = width.map_or(PUBLIC_WIDTH, |width| width as u64);
+            let shapes = shapes(*component, *seconds, *batch, *tokens, width)?;
             let budget_bytes = config.memory_budget_bytes.unwrap_or_else(|| device.budget_bytes());
             println!("{}", known.choose(*component, &shapes, budget_bytes)?);
         }
+        Action::Build(_) => unreachable!("it was done above"),
     }
     Ok(0)
 }
 
-/// What a component is asked for so much music.
-fn shapes(component: Component, seconds: f64, batch: u64, tokens: u64) -> anyhow::Result<Shapes> {
+impl Arguments {
+    /// Where engines are.
+    fn folder(&self, config: &Config) -> PathBuf {
+        let folder = self.engines_dir.clone();
+        folder.unwrap_or_else(|| config.models_dir.join("engines"))
+    }
+
+    /// The GPU that engines are held against.
+    fn gpu(&self, device: &Device) -> anyhow::Result<Option<ComputeCapability>> {
+        match self.gpus.as_slice() {
+            [] => Ok(device.compute_capability()),
+            [named] => Ok(Some(*named)),
+            _ => bail!("engines are held against one GPU: name --compute-capability once"),
+        }
+    }
+}
+
+/// The file that a component's weights are in.
+fn weights(models: &Path, component: Component) -> PathBuf {
+    let files = WeightFiles::of(models);
+    match component {
+        Component::Decoder => files.transformer,
+        Component::VaeEncode | Component::VaeDecode => files.autoencoder,
+    }
+}
+
+/// The libraries that this program can use here.
+fn libraries(config: &Config) -> Vec<Library> {
+    let library = Tensorrt::open(config.tensorrt_dir.as_deref()).ok();
+    let library = library.map(|library| Library {
+        name: LibraryName::TensorrtRtx,
+        version: library.version().to_owned(),
+    });
+    library.into_iter().collect()
+}
+
+/// What a component is asked for so much music; `width` is that of a condition's states.
+fn shapes(component: Component, seconds: f64, batch: u64, tokens: u64, width: u64) -> anyhow::Result<Shapes> {
     ensure!(
         seconds.is_finite() && seconds > 0.0 && seconds <= 1e6,
         "{seconds} seconds of music: it must be more than 0 and at most 1000000"
     );
     let frames = (seconds * FRAME_RATE).ceil() as u64;
     Ok(match component {
-        Component::Decoder => Shapes::decoder(batch, frames, tokens),
+        Component::Decoder => Shapes::decoder_of_width(batch, frames, tokens, width),
         Component::VaeEncode => Shapes::vae_encode((seconds * SAMPLE_RATE).ceil() as u64),
         Component::VaeDecode => Shapes::vae_decode(frames),
     })
@@ -143,12 +216,10 @@ struct Known {
 impl Known {
     fn look(arguments: &Arguments, config: &Config, device: &Device, look: Look) -> anyhow::Result<Self> {
         let named = arguments.engines_dir.is_some();
-        let folder = arguments.engines_dir.clone();
-        let folder = folder.unwrap_or_else(|| config.models_dir.join("engines"));
+        let folder = arguments.folder(config);
         let pod = Pod {
-            compute_capability: device.compute_capability(),
-            // This program loads no such library.
-            libraries: Vec::new(),
+            compute_capability: arguments.gpu(device)?,
+            libraries: libraries(config),
             checkpoints: BTreeMap::new(),
         };
         let mut known = Self {
@@ -167,7 +238,6 @@ impl Known {
     fn scan(&mut self, models: Option<&Path>, look: Look) -> anyhow::Result<()> {
         self.registry.scan(&self.folder, &self.pod, look)?;
         let Some(models) = models else { return Ok(()) };
-        let files = WeightFiles::of(models);
         let asks = |found: &Found| match &found.misfit {
             Some(Misfit::NoCheckpoint { component }) => Some(*component),
             _ => None,
@@ -177,12 +247,9 @@ impl Known {
             if self.pod.checkpoints.contains_key(&component) {
                 continue;
             }
-            let file = match component {
-                Component::Decoder => &files.transformer,
-                Component::VaeEncode | Component::VaeDecode => &files.autoencoder,
-            };
+            let file = weights(models, component);
             let digest =
-                Digest::of_file(file).with_context(|| format!("the weights {} cannot be read", file.display()))?;
+                Digest::of_file(&file).with_context(|| format!("the weights {} cannot be read", file.display()))?;
             self.pod.checkpoints.insert(component, digest);
         }
         if !self.pod.checkpoints.is_empty() {
@@ -267,10 +334,7 @@ impl Known {
                     engine.name,
                     engine.device_bytes()
                 ),
-                // Said plainly, for whoever types it would be told that there is no such command.
-                Choice::NotBuilt { command: Some(command) } => {
-                    bail!("engine_not_built: {command} would build it; this version has no such command yet")
-                }
+                Choice::NotBuilt { command: Some(command) } => bail!("engine_not_built: {command} builds it"),
                 Choice::NotBuilt { command: None } => {
                     bail!("engine_not_built: no profile that is built takes {shapes}")
                 }

@@ -62,7 +62,7 @@ A flag goes over a variable, a variable over the file.")]
     },
     /// List, fetch or verify model weights
     Models(models::Arguments),
-    /// Say which compiled engines there are, and which of them would serve
+    /// Say which compiled engines there are and which of them would serve, or build one
     Engines(engines::Arguments),
     /// Write checkpoints of random weights in the public layout
     Checkpoint(checkpoint::Arguments),

@@ -3,7 +3,7 @@
 use std::fs;
 
 use clap::{CommandFactory, Parser};
-use greenroom_compiled::{ComputeCapability, Length, Library, LibraryName, standard_profile};
+use greenroom_compiled::{Length, standard_profile};
 use tempfile::TempDir;
 
 use super::*;
@@ -120,7 +120,7 @@ fn what_would_serve_is_the_smallest_that_covers_and_finds_room_else_the_eager_mo
     let models = models("weights");
     let known = known(folder.path(), Some(models.path())).unwrap();
     let serve = |seconds, budget_bytes| {
-        let shapes = shapes(Component::VaeEncode, seconds, 1, 200).unwrap();
+        let shapes = shapes(Component::VaeEncode, seconds, 1, 200, PUBLIC_WIDTH).unwrap();
         known.choose(Component::VaeEncode, &shapes, budget_bytes).unwrap()
     };
     assert!(
@@ -135,7 +135,7 @@ fn what_would_serve_is_the_smallest_that_covers_and_finds_room_else_the_eager_mo
 
 #[test]
 fn seconds_become_what_each_component_is_asked_for() {
-    let of = |component| shapes(component, 2.5, 3, 40).unwrap().to_string();
+    let of = |component| shapes(component, 2.5, 3, 40, 2048).unwrap().to_string();
     assert_eq!(of(Component::VaeEncode), "audio [1, 2, 120000]");
     assert_eq!(of(Component::VaeDecode), "latents [1, 64, 63]");
     assert_eq!(
@@ -143,7 +143,10 @@ fn seconds_become_what_each_component_is_asked_for() {
         "context_latents [3, 64, 128], encoder_hidden_states [3, 40, 2048], hidden_states [3, 64, 64], timestep [3]"
     );
     for seconds in [0.0, -1.0, f64::NAN, f64::INFINITY] {
-        assert!(shapes(Component::VaeEncode, seconds, 1, 1).is_err(), "{seconds}");
+        assert!(
+            shapes(Component::VaeEncode, seconds, 1, 1, PUBLIC_WIDTH).is_err(),
+            "{seconds}"
+        );
     }
 }
 
@@ -163,6 +166,10 @@ fn the_command_lists_a_folder_and_refuses_one_that_is_not_there() {
     assert_eq!(run(folder.path(), &asked).unwrap(), 0);
     let missing = run(&folder.path().join("nowhere"), &["list"]).unwrap_err();
     assert!(missing.to_string().contains("nowhere"), "{missing}");
+    // Of another machine's GPU; of two at once nothing can be said.
+    assert_eq!(run(folder.path(), &["list", "--compute-capability", "8.9"]).unwrap(), 0);
+    let both = ["list", "--compute-capability", "8.9", "--compute-capability", "12.0"];
+    assert!(run(folder.path(), &both).unwrap_err().to_string().contains("one GPU"));
     let unknown = [
         "greenroom",
         "engines",

@@ -1,0 +1,99 @@
+//! TensorRT for RTX: what it takes to compile against it and to build engines, all of it through pip. No GPU, and no SDK.
+
+use std::{
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, ensure};
+
+use crate::{packages, shell};
+
+/// The library, what reads its headers, and what writes networks down and runs them to be compared.
+const PACKAGES: [&str; 4] = [
+    "tensorrt-rtx-cu13-libs==1.7.1.116",
+    "libclang==18.1.1",
+    "onnx==1.23.2",
+    "onnxruntime==1.32.0",
+];
+/// Where the packages put the library.
+const LIBRARY: &str = "tensorrt_rtx_libs";
+/// Where they put libclang.
+const CLANG: &str = "clang/native";
+/// The export script's own test.
+const EXPORT_TEST: &str = "engines/compiled/export/export_test.py";
+
+/// A folder with the packages in it.
+struct Packages(PathBuf);
+
+impl Packages {
+    /// Fetched once.
+    fn fetched() -> anyhow::Result<Self> {
+        let folder = shell::root()?.join("target/tensorrt/packages");
+        let complete = folder.join("complete");
+        let wanted = PACKAGES.join("\n");
+        if fs::read_to_string(&complete).unwrap_or_default() != wanted {
+            shell::say("fetching TensorRT for RTX and what goes with it (170 MB, once)");
+            // Pip does not replace what is in such a folder.
+            if folder.exists() {
+                fs::remove_dir_all(&folder).with_context(|| format!("{} cannot be removed", folder.display()))?;
+            }
+            let install = ["-m", "pip", "install", "--quiet", "--target", shell::text(&folder)?];
+            shell::run("python3", &[&install[..], &PACKAGES].concat())
+                .context("TensorRT for RTX could not be fetched through pip")?;
+            fs::write(&complete, wanted)?;
+        }
+        Ok(Self(folder))
+    }
+
+    /// Runs a program with them.
+    fn run(&self, program: &str, arguments: &[&str]) -> anyhow::Result<()> {
+        // The headers of the C++ library look for the compiler's own, which the packaged libclang comes without.
+        let own = shell::output("g++", &["-print-file-name=include"])?;
+        let status = Command::new(program)
+            .args(arguments)
+            .current_dir(shell::root()?)
+            .env("LIBCLANG_PATH", self.0.join(CLANG))
+            .env("BINDGEN_EXTRA_CLANG_ARGS", format!("-isystem {}", own.trim()))
+            .env("GREENROOM_TENSORRT_DIR", self.0.join(LIBRARY))
+            .env("PYTHONPATH", python_path(&self.0)?)
+            .status()
+            .with_context(|| format!("{program} cannot be started: is it installed?"))?;
+        ensure!(
+            status.success(),
+            "`{program} {}` failed ({status})",
+            arguments.join(" ")
+        );
+        Ok(())
+    }
+}
+
+/// These packages before others.
+fn python_path(packages: &Path) -> anyhow::Result<OsString> {
+    let others = std::env::var_os("PYTHONPATH").unwrap_or_default();
+    let others = std::env::split_paths(&others).filter(|path| !path.as_os_str().is_empty());
+    Ok(std::env::join_paths(
+        std::iter::once(packages.to_path_buf()).chain(others),
+    )?)
+}
+
+/// Holds exported networks against the golden tensors, checks what is compiled with TensorRT, and builds tiny engines for a GPU that need not
+/// be here.
+pub(crate) fn engines() -> anyhow::Result<()> {
+    packages::install(&[packages::COMPILER])?;
+    let packages = Packages::fetched()?;
+    packages.run("python3", &[EXPORT_TEST])?;
+    let alone = [
+        "--quiet",
+        "--package=greenroom-tensorrt",
+        "--features=greenroom-tensorrt/tensorrt",
+    ];
+    let lints = ["--all-targets", "--", "--deny=warnings"];
+    packages.run("cargo", &[&["clippy"], &alone[..], &lints].concat())?;
+    packages.run("cargo", &[&["test"], &alone[..]].concat())?;
+    let program =
+        "test --quiet --profile=unoptimised --package=greenroom --features=greenroom/tensorrt --test=engines_build";
+    packages.run("cargo", &program.split(' ').collect::<Vec<_>>())
+}
