@@ -123,7 +123,7 @@ impl Director {
     /// What waits for engines that it cannot do without; who comes first has the slot.
     fn wants(&self) -> Vec<Want> {
         let mut wants = Vec::new();
-        if self.plan.engines_only.is_empty() || !self.is_running() {
+        if self.plan.engines_only.is_empty() {
             return wants;
         }
         let mut want = |by, track, work| wants.push(Want { by, track, work });
@@ -173,10 +173,6 @@ impl Director {
         let is_measured = self.tracks.get(&track).is_some_and(|track| track.engines.is_some());
         match work {
             Work::EncodeSource if !is_measured => true,
-            // Whoever waits for the slot has it when its calls have ended.
-            Work::EncodeSource => {
-                self.are_loaded(work, track) && self.first_opening().is_none_or(|first| self.is_alike(first, track))
-            }
             Work::OpenStream => {
                 let mut calls = self.gate.calls().iter();
                 self.are_loaded(work, track)
@@ -190,18 +186,9 @@ impl Director {
         }
     }
 
-    /// Whether there is an engine for phase 1 of `track`, and it cannot do without.
-    pub(crate) fn finds_engines(&self, track: TrackId) -> bool {
-        let needed = self.needed(Work::EncodeSource);
-        !needed.is_empty() && needed.iter().all(|slot| self.engine_for(track, slot).is_some())
-    }
-
-    /// Whether both tracks are encoded by the same engine, where one is needed.
-    fn is_alike(&self, one: TrackId, other: TrackId) -> bool {
-        let needed = self.needed(Work::EncodeSource);
-        needed
-            .iter()
-            .all(|slot| self.engine_for(one, slot) == self.engine_for(other, slot))
+    /// Whether phase 1 cannot do without an engine.
+    pub(crate) fn encodes_by_engine(&self) -> bool {
+        !self.needed(Work::EncodeSource).is_empty()
     }
 
     /// The engine that work on `track` may call in `slot` if it begins now.
@@ -457,7 +444,8 @@ impl Director {
     /// Whether so many bytes fit beside everything there is and every kind of work at once.
     fn fits_beside_all(&self, bytes: u64) -> bool {
         let work: u64 = Work::ALL.iter().map(|work| self.plan.need(*work).workspace_bytes).sum();
-        self.ledger.resident + self.ledger.claimed + self.ledger.foreign + work + bytes <= self.plan.budget_bytes
+        // Nothing is claimed while nothing moves.
+        self.ledger.resident + self.ledger.foreign + work + bytes <= self.plan.budget_bytes
     }
 
     fn load(&mut self, slot: Component, engine: Engine, claimed: u64, effects: &mut Effects) {
