@@ -196,8 +196,8 @@ impl Director {
         let engine = self.slot(slot).loaded()?;
         let covers = |track: TrackId| self.engine_for(track, slot) == Some(engine);
         let stays = work != Work::Play || self.next_source().is_none_or(covers);
-        let helps = self.plan.engines_only.has(slot) || !self.is_short();
-        (covers(track) && stays && helps).then_some(engine)
+        let helps = || self.plan.engines_only.has(slot) || !self.is_short();
+        (covers(track) && stays && helps()).then_some(engine)
     }
 
     /// The calls of work that begins now.
@@ -282,19 +282,13 @@ impl Director {
     /// Whether somebody waits for memory while engines hold some that only help. Ticks count as running whether or not the gate is open, so that
     /// its opening changes nothing about the answer.
     fn is_short(&self) -> bool {
-        let helps = |slot: &Component| !self.plan.engines_only.has(*slot) && self.slot(*slot).loaded().is_some();
-        if !Component::ALL.iter().any(helps) {
-            return false;
-        }
-        let play = self.plan.need(Work::Play);
         let closed = self.gate_is_closed() && self.live_session().is_some();
-        let ticks = if closed { play.workspace_bytes } else { 0 };
+        let play = self.plan.need(Work::Play).workspace_bytes;
+        let ticks = if closed { play } else { 0 };
         let waits = |bytes: u64, groups: Groups| self.room_beside(bytes + ticks, groups) != Room::Fits;
         let rip = (self.wants_separator() && self.running_rip().is_none()).then(|| self.plan.need(Work::Rip));
-        let needs = self.interactive_needs().chain(self.stems_need()).chain(rip);
-        let parked = self.parked_bytes(play.groups);
-        (closed && parked > 0 && waits(parked, play.groups))
-            || needs.into_iter().any(|need| waits(self.bytes_for(need), need.groups))
+        let mut needs = self.interactive_needs().chain(self.stems_need()).chain(rip);
+        needs.any(|need| waits(self.bytes_for(need), need.groups))
             || self.wants().into_iter().any(|want| {
                 let missing = self.missing(want);
                 missing.is_some_and(|engine| waits(engine.bytes(), self.plan.need(want.work).groups))
@@ -303,7 +297,7 @@ impl Director {
 
     /// What groups are needed for and cannot begin yet.
     fn unmet_needs(&self) -> impl Iterator<Item = Need> {
-        let play = (self.gate_is_closed() && self.live_session().is_some()).then(|| self.plan.need(Work::Play));
+        let play = self.live_session().map(|_| self.plan.need(Work::Play));
         let needs = self.interactive_needs().chain(play).chain(self.stems_need());
         needs.filter(|need| !self.is_met(*need))
     }
