@@ -123,7 +123,7 @@ impl Director {
     /// What waits for engines that it cannot do without; who comes first has the slot.
     fn wants(&self) -> Vec<Want> {
         let mut wants = Vec::new();
-        if self.plan.engines_only.is_empty() || !self.is_running() {
+        if self.plan.engines_only.is_empty() {
             return wants;
         }
         let mut want = |by, track, work| wants.push(Want { by, track, work });
@@ -173,10 +173,6 @@ impl Director {
         let is_measured = self.tracks.get(&track).is_some_and(|track| track.engines.is_some());
         match work {
             Work::EncodeSource if !is_measured => true,
-            // Whoever waits for the slot has it when its calls have ended.
-            Work::EncodeSource => {
-                self.are_loaded(work, track) && self.first_opening().is_none_or(|first| self.is_alike(first, track))
-            }
             Work::OpenStream => {
                 let mut calls = self.gate.calls().iter();
                 self.are_loaded(work, track)
@@ -190,18 +186,9 @@ impl Director {
         }
     }
 
-    /// Whether there is an engine for phase 1 of `track`, and it cannot do without.
-    pub(crate) fn finds_engines(&self, track: TrackId) -> bool {
-        let needed = self.needed(Work::EncodeSource);
-        !needed.is_empty() && needed.iter().all(|slot| self.engine_for(track, slot).is_some())
-    }
-
-    /// Whether both tracks are encoded by the same engine, where one is needed.
-    fn is_alike(&self, one: TrackId, other: TrackId) -> bool {
-        let needed = self.needed(Work::EncodeSource);
-        needed
-            .iter()
-            .all(|slot| self.engine_for(one, slot) == self.engine_for(other, slot))
+    /// Whether phase 1 cannot do without an engine.
+    pub(crate) fn encodes_by_engine(&self) -> bool {
+        !self.needed(Work::EncodeSource).is_empty()
     }
 
     /// The engine that work on `track` may call in `slot` if it begins now.
@@ -209,8 +196,8 @@ impl Director {
         let engine = self.slot(slot).loaded()?;
         let covers = |track: TrackId| self.engine_for(track, slot) == Some(engine);
         let stays = work != Work::Play || self.next_source().is_none_or(covers);
-        let helps = self.plan.engines_only.has(slot) || !self.is_short();
-        (covers(track) && stays && helps).then_some(engine)
+        let helps = || self.plan.engines_only.has(slot) || !self.is_short();
+        (covers(track) && stays && helps()).then_some(engine)
     }
 
     /// The calls of work that begins now.
@@ -295,19 +282,13 @@ impl Director {
     /// Whether somebody waits for memory while engines hold some that only help. Ticks count as running whether or not the gate is open, so that
     /// its opening changes nothing about the answer.
     fn is_short(&self) -> bool {
-        let helps = |slot: &Component| !self.plan.engines_only.has(*slot) && self.slot(*slot).loaded().is_some();
-        if !Component::ALL.iter().any(helps) {
-            return false;
-        }
-        let play = self.plan.need(Work::Play);
         let closed = self.gate_is_closed() && self.live_session().is_some();
-        let ticks = if closed { play.workspace_bytes } else { 0 };
+        let play = self.plan.need(Work::Play).workspace_bytes;
+        let ticks = if closed { play } else { 0 };
         let waits = |bytes: u64, groups: Groups| self.room_beside(bytes + ticks, groups) != Room::Fits;
         let rip = (self.wants_separator() && self.running_rip().is_none()).then(|| self.plan.need(Work::Rip));
-        let needs = self.interactive_needs().chain(self.stems_need()).chain(rip);
-        let parked = self.parked_bytes(play.groups);
-        (closed && parked > 0 && waits(parked, play.groups))
-            || needs.into_iter().any(|need| waits(self.bytes_for(need), need.groups))
+        let mut needs = self.interactive_needs().chain(self.stems_need()).chain(rip);
+        needs.any(|need| waits(self.bytes_for(need), need.groups))
             || self.wants().into_iter().any(|want| {
                 let missing = self.missing(want);
                 missing.is_some_and(|engine| waits(engine.bytes(), self.plan.need(want.work).groups))
@@ -316,7 +297,7 @@ impl Director {
 
     /// What groups are needed for and cannot begin yet.
     fn unmet_needs(&self) -> impl Iterator<Item = Need> {
-        let play = (self.gate_is_closed() && self.live_session().is_some()).then(|| self.plan.need(Work::Play));
+        let play = self.live_session().map(|_| self.plan.need(Work::Play));
         let needs = self.interactive_needs().chain(play).chain(self.stems_need());
         needs.filter(|need| !self.is_met(*need))
     }
@@ -457,7 +438,8 @@ impl Director {
     /// Whether so many bytes fit beside everything there is and every kind of work at once.
     fn fits_beside_all(&self, bytes: u64) -> bool {
         let work: u64 = Work::ALL.iter().map(|work| self.plan.need(*work).workspace_bytes).sum();
-        self.ledger.resident + self.ledger.claimed + self.ledger.foreign + work + bytes <= self.plan.budget_bytes
+        // Nothing is claimed while nothing moves.
+        self.ledger.resident + self.ledger.foreign + work + bytes <= self.plan.budget_bytes
     }
 
     fn load(&mut self, slot: Component, engine: Engine, claimed: u64, effects: &mut Effects) {

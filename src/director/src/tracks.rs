@@ -185,9 +185,9 @@ impl Director {
         };
         let on_disk = state.is_on_disk();
         let may_retry = state.intake.get().may_retry();
-        // It was measured only on the way, and its engine can be had.
-        let measured = || outcome == Outcome::Failed(Failure::EngineNotBuilt) && self.finds_engines(track);
-        if may_retry && (outcome == Outcome::Failed(Failure::OutOfMemory) || measured()) {
+        // It was measured only on the way: with its engine, if there is one, once more.
+        let measured = outcome == Outcome::Failed(Failure::EngineNotBuilt) && self.encodes_by_engine();
+        if may_retry && (outcome == Outcome::Failed(Failure::OutOfMemory) || measured) {
             return self.step_intake(track, |intake| match intake {
                 Intake::Encoding(encoding) => encoding.retry().into(),
                 other => other,

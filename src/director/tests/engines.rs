@@ -552,12 +552,16 @@ fn what_a_change_of_engines_needs_is_taken_by_nobody_else_meanwhile() {
 #[test]
 fn room_for_the_old_engine_is_not_claimed_where_there_is_not_so_much() {
     // Another process took memory since the long one was loaded: it could not come back, and the short one fits.
-    let mut pod = pod(compiled(20));
+    let mut plan = compiled(20);
+    plan.needs[1].workspace_bytes = 5;
+    let mut pod = pod(plan);
     let connection = ask(&mut pod, 1, LONG);
     pod.hold("load");
     swap(&mut pod, connection, SHORT);
     pod.event(Event::ForeignMemory { bytes: 5 });
     pod.finish("load", OUT_OF_MEMORY);
+    pod.event(Event::PromptAsked { connection });
+    assert_eq!(pod.count(&["start EncodePrompt"]), 1, "{:#?}", pod.said);
     pod.finish("load", Outcome::Done);
     assert_eq!(pod.count(&["SwapReady"]), 1, "{:#?}", pod.said);
 }
@@ -701,4 +705,59 @@ fn memory_that_others_take_does_not_make_ticks_change_engines_for_ever() {
     pod.finish("load", Outcome::Done);
     assert_eq!(pod.count(&["GateClose"]), 1, "{:#?}", pod.said);
     assert_eq!(pod.count(&["Lend", "Ticks", "Some(EngineId(1))"]), 1, "{:#?}", pod.said);
+}
+
+#[test]
+fn a_source_that_is_being_opened_is_opened_with_what_was_measured_before() {
+    let mut pod = pod(compiled(40));
+    pod.hold("open");
+    ask(&mut pod, 1, SHORT);
+    measure(&mut pod, SHORT, decoder(3, 4));
+    assert_eq!(pod.count(&["start LoadEngine", "EngineId(3)"]), 0, "{:#?}", pod.said);
+    pod.finish("open", Outcome::Done);
+    assert_eq!(pod.count(&["Lend", "Ticks", "Some(EngineId(3))"]), 1, "{:#?}", pod.said);
+}
+
+#[test]
+fn memory_of_others_counts_for_an_engine_that_only_helps() {
+    for (foreign, loads) in [(0, 1), (1, 0)] {
+        let mut pod = pod(helped(10));
+        pod.event(Event::ForeignMemory { bytes: foreign });
+        ask(&mut pod, 1, SHORT);
+        assert_eq!(pod.count(&["start LoadEngine"]), loads, "{foreign}: {:#?}", pod.said);
+    }
+}
+
+#[test]
+fn phase_1_that_is_done_eagerly_is_not_tried_again_for_want_of_an_engine() {
+    let mut pod = Pod::new(spectral_plan());
+    pod.hold("encode");
+    pod.upload();
+    pod.finish("encode", Outcome::Failed(Failure::EngineNotBuilt));
+    assert_eq!(pod.count(&["UploadFailed", "EngineNotBuilt"]), 1, "{:#?}", pod.said);
+    assert!(pod.pending.is_empty());
+}
+
+#[test]
+fn ticks_keep_an_engine_that_leaves_exactly_the_room_that_a_prompt_needs() {
+    // 20 and 1 to play, 9 for the engine, 20 and 1 for the prompt.
+    for (budget_bytes, closes) in [(51, 0), (50, 1)] {
+        let mut pod = Pod::new(Plan {
+            budget_bytes,
+            ..two_rooms()
+        });
+        pod.hold("restore");
+        let (track, found) = (SHORT, Found::Fixture);
+        pod.event(Event::TrackFound { track, found });
+        let connection = ask(&mut pod, 1, SHORT);
+        pod.finish("restore", Outcome::Done);
+        pod.finish("restore", common::BROKEN);
+        measure(&mut pod, SHORT, decoder(1, 9));
+        assert_eq!(pod.count(&["Lend", "Ticks"]), 1, "{:#?}", pod.said);
+        pod.forget();
+        pod.event(Event::PromptAsked { connection });
+        assert_eq!(pod.count(&["GateClose"]), closes, "{budget_bytes}: {:#?}", pod.said);
+        pod.finish("restore", Outcome::Done);
+        assert_eq!(pod.count(&["PromptApplied"]), 1, "{budget_bytes}: {:#?}", pod.said);
+    }
 }
