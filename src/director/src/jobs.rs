@@ -107,6 +107,14 @@ impl Task {
             _ => None,
         }
     }
+
+    /// The track whose engines it may call. What lends its timbre or structure is not played: nobody loads engines of its length.
+    fn engines_of(&self) -> Option<TrackId> {
+        match self {
+            Self::Reference { .. } => None,
+            _ => self.track(),
+        }
+    }
 }
 
 impl Job {
@@ -143,7 +151,7 @@ impl Director {
             && self.is_lane_free(Lane::Live)
             && self.may_start(work)
             && !self.must_let_by(work)
-            && self.has_engines(work, task.track());
+            && self.has_engines(work, task.engines_of());
         may.then(|| {
             self.overtake(work);
             self.start(task, Some(work), effects)
@@ -154,7 +162,7 @@ impl Director {
     pub(crate) fn start(&mut self, task: Task, work: Option<Work>, effects: &mut Effects) -> JobId {
         let need = work.map_or(Need::default(), |work| self.plan.need(work));
         let leases = self.lease(need.groups);
-        let calls = work.map_or(Vec::new(), |work| self.call_engines(work, task.track()));
+        let calls = work.map_or(Vec::new(), |work| self.call_engines(work, task.engines_of()));
         self.ledger.workspace += need.workspace_bytes;
         self.jobs_begun += 1;
         let id = JobId(self.jobs_begun);
