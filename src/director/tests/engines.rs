@@ -6,7 +6,7 @@ mod common;
 use common::{Pod, spectral_plan, weighted_plan};
 use greenroom_director::{
     ClientKey, Component, Components, ConnectionId, Engine, EngineId, Engines, Event, Failure, Found, Group, Groups,
-    Intent, Mode, Need, Outcome, Plan, Source, Span, TrackId, Uploads,
+    Intent, Mode, Need, Outcome, Plan, ReferenceKind, Source, Span, TrackId, Uploads,
 };
 
 const SHORT: TrackId = TrackId(1_001);
@@ -759,5 +759,36 @@ fn ticks_keep_an_engine_that_leaves_exactly_the_room_that_a_prompt_needs() {
         assert_eq!(pod.count(&["GateClose"]), closes, "{budget_bytes}: {:#?}", pod.said);
         pod.finish("restore", Outcome::Done);
         assert_eq!(pod.count(&["PromptApplied"]), 1, "{budget_bytes}: {:#?}", pod.said);
+    }
+}
+
+#[test]
+fn a_reference_waits_for_no_engine_since_nobody_loads_one_for_what_is_not_played() {
+    for (plan, of) in [
+        (compiled(40), decoder as fn(u32, u64) -> Engines),
+        (encoding(40), encoder),
+    ] {
+        let mut pod = Pod::new(plan);
+        for (track, engines) in [(SHORT, of(1, 10)), (LONG, of(2, 16))] {
+            let found = Found::Fixture;
+            pod.event(Event::TrackFound { track, found });
+            pod.event(Event::SourceMeasured { track, engines });
+        }
+        let connection = ask(&mut pod, 1, SHORT);
+        assert_eq!(pod.count(&["SessionReady"]), 1, "{:#?}", pod.said);
+        for kind in ReferenceKind::ALL {
+            pod.event(Event::ReferenceAsked {
+                connection,
+                kind,
+                source: Some(Source::Track(LONG)),
+            });
+            assert_eq!(
+                pod.count(&["ReferenceApplied", &format!("{kind:?}")]),
+                1,
+                "{:#?}",
+                pod.said
+            );
+        }
+        assert_eq!(pod.count(&["start LoadEngine", "EngineId(2)"]), 0);
     }
 }
