@@ -269,6 +269,7 @@ fn engines_of_other_weights_are_not_known() {
         part_frames: 3 * SECOND,
     };
     assert_eq!(acestep.engines().unwrap().serving(extent), [None; 3]);
-    let nowhere = opened(folder.path()).with_engines(Path::new("/nowhere"), &[], None, &weights);
-    assert!(nowhere.is_err_and(|error| error.to_string().contains("/nowhere")));
+    let nowhere = folder.path().join("nowhere");
+    let refused = opened(folder.path()).with_engines(&nowhere, &[], None, &weights);
+    assert!(refused.is_err_and(|error| error.to_string().contains("nowhere")));
 }

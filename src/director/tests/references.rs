@@ -393,3 +393,18 @@ fn a_pod_without_weights_borrows_too() {
         (1, 1)
     );
 }
+
+#[test]
+fn the_checker_sees_how_many_wishes_wait() {
+    let (mut pod, connection) = playing(spectral_plan());
+    let waiting = |pod: &Pod| pod.director.live().unwrap().references;
+    pod.hold("reference");
+    assert_eq!(waiting(&pod), 0);
+    for (kind, wishes) in [(Timbre, 1), (Structure, 2)] {
+        asks(&mut pod, connection, kind, Source::Track(FIXTURE));
+        assert_eq!(waiting(&pod), wishes);
+    }
+    pod.finish("reference", Outcome::Done);
+    pod.finish("reference", Outcome::Done);
+    assert_eq!(waiting(&pod), 0);
+}
