@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use greenroom_check::{Report, Size, cells_missed, check, settings};
 
-/// What the worlds leave to the swarm: what boot finds, and audio that a session brings itself (its tracks have no end).
+/// What the worlds leave to the swarm: what boot finds, and rips of audio that a session brings itself (its tracks have no end).
 const LEFT_TO_THE_SWARM: &[&str] = &[
-    "Intake.Encoding.encoded_in_memory",
     "Stems.Absent.find",
     "Stems.Absent.find_failed",
     "Stems.Ripping.ripped_in_memory",
