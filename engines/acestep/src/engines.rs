@@ -14,8 +14,7 @@ use std::{
 
 use candle_core::{Device, Tensor};
 use greenroom_compiled::{
-    Choice, Component, ComputeCapability, Digest, Eager, Engine, Library, Look, Misfit, Origin, Pod, Registry, Room,
-    Shapes, choose,
+    Choice, Component, ComputeCapability, Eager, Engine, Library, Look, Origin, Pod, Registry, Room, Shapes, choose,
 };
 use greenroom_diffusion::{Batch, Denoiser};
 use greenroom_dit::{LoraSet, Memory, Running};
@@ -130,16 +129,9 @@ impl Host {
             checkpoints: BTreeMap::new(),
         };
         let mut registry = Registry::new();
-        registry.scan(folder, &pod, Look::Length)?;
-        let asked: Vec<Component> = registry.found().iter().filter_map(without_checkpoint).collect();
-        for component in asked {
-            if let std::collections::btree_map::Entry::Vacant(place) = pod.checkpoints.entry(component) {
-                let file = weights.of_component(component);
-                let digest = Digest::of_file(file).map_err(|source| crate::error::io_error(file, source))?;
-                place.insert(digest);
-            }
-        }
-        registry.scan(folder, &pod, Look::Length)?;
+        registry.scan_beside(folder, &mut pod, Look::Length, |component| {
+            weights.of_component(component).into()
+        })?;
         for found in registry.found() {
             match &found.misfit {
                 Some(misfit) => tracing::warn!(engine = found.name, %misfit, "an engine is not used"),
@@ -192,13 +184,6 @@ impl Host {
         };
         let id = self.numbered.iter().position(|numbered| numbered == engine)?;
         self.info(u32::try_from(id).ok()?)
-    }
-}
-
-fn without_checkpoint(found: &greenroom_compiled::Found) -> Option<Component> {
-    match &found.misfit {
-        Some(Misfit::NoCheckpoint { component }) => Some(*component),
-        _ => None,
     }
 }
 

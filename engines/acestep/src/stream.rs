@@ -213,9 +213,11 @@ impl LiveStream for AcestepStream {
             self.stream.weights_changed();
         }
         let engine = self.forwards.lent(Component::Decoder, self.lent);
-        if let Some(decoder) = engine.as_ref().and_then(|engine| engine.transformer()) {
-            decoder.wear(&self.loras).map_err(GenerateError::Compute)?;
-        }
+        // One that cannot have the stream's LoRAs leaves the tick to the modules, which can.
+        let engine = engine.filter(|engine| {
+            let worn = engine.transformer().map(|decoder| decoder.wear(&self.loras));
+            worn.is_some_and(|worn| worn.inspect_err(|error| tracing::debug!(error, "modules tick")).is_ok())
+        });
         let dit = self.groups.dit.lease()?;
         let part = self.part(target_frame);
         let mut networks = Networks {

@@ -3,12 +3,15 @@
 
 use std::{path::Path, sync::Arc};
 
-use candle_core::DType;
+use candle_core::{DType, Tensor};
 use greenroom_acestep::{
-    Acestep, AcestepOptions, Outcome, Size, WeightFiles, write_module_engine, write_random, write_random_lora,
+    Acestep, AcestepOptions, Decoder, EngineLibrary, Module, Outcome, Size, WeightFiles, write_module_engine,
+    write_random, write_random_lora,
 };
 use greenroom_audio::Pcm;
-use greenroom_compiled::{Component, Profile, Range, Shapes};
+use greenroom_compiled::{Component, Engine, Library, Profile, Range, Shapes};
+use greenroom_diffusion::Batch;
+use greenroom_dit::{LoraSet, Memory};
 use greenroom_generator::{
     CompiledEngines, Extent, GenerateError, Generator, KnobValue, Knobs, Lent, LiveStream, LoadError, PreparedSource,
     Prompt, SLICE_FRAMES, StreamSettings,
@@ -57,6 +60,14 @@ struct World {
 impl World {
     /// A tiny checkpoint with these engines: name, component, profile, and what becomes of its first loads.
     fn with(engines: &[(&str, Component, Profile, &[Outcome])]) -> Self {
+        Self::with_library(engines, |modules| modules)
+    }
+
+    /// The same, loaded by another library over that of the modules.
+    fn with_library(
+        engines: &[(&str, Component, Profile, &[Outcome])],
+        library: impl FnOnce(Arc<dyn EngineLibrary>) -> Arc<dyn EngineLibrary>,
+    ) -> Self {
         let folder = TempDir::new().unwrap();
         write_random(folder.path(), Size::Tiny, 1, |_| {}).unwrap();
         let weights = WeightFiles::of(folder.path());
@@ -67,7 +78,7 @@ impl World {
             write_module_engine(&built, name, *component, profile.clone(), file, loads).unwrap();
         }
         let acestep = opened(folder.path());
-        let library = acestep.module_library();
+        let library = library(acestep.module_library());
         let acestep = acestep.with_engines(&built, &[library], None, &weights).unwrap();
         let stage = CpuStage::new(1 << 30);
         for tenant in acestep.tenants() {
@@ -217,6 +228,58 @@ fn a_stream_goes_over_to_engines_and_back_and_nothing_is_heard_of_it() {
         ticks > decodes && decodes == 4 && encodings == 0,
         "{ticks}, {encodings}, {decodes}"
     );
+}
+
+/// Loads transformers that take no LoRAs.
+struct Unfitting(Arc<dyn EngineLibrary>);
+
+struct Plain(Box<dyn Decoder>);
+
+impl EngineLibrary for Unfitting {
+    fn library(&self) -> Library {
+        self.0.library()
+    }
+
+    fn load(&self, engine: &Engine) -> Result<Module, LoadError> {
+        Ok(match self.0.load(engine)? {
+            Module::Decoder(decoder) => Module::Decoder(Box::new(Plain(decoder))),
+            other => other,
+        })
+    }
+}
+
+impl Decoder for Plain {
+    fn velocity(&self, batch: &Batch<'_, Memory>) -> candle_core::Result<Tensor> {
+        self.0.velocity(batch)
+    }
+
+    fn wear(&self, loras: &LoraSet) -> Result<(), String> {
+        if loras.is_empty() {
+            Ok(())
+        } else {
+            Err("it was built without".into())
+        }
+    }
+}
+
+#[test]
+fn where_an_engine_takes_no_loras_the_modules_tick_with_them() {
+    let engines = [("transformer-4", Component::Decoder, transformer(4), ALWAYS)];
+    let world = World::with_library(&engines, |modules| Arc::new(Unfitting(modules)));
+    let plain = World::with(&[]);
+    let lent = world.lent(3);
+    let mut modules = plain.stream(&plain.prepared(3, Lent::NONE));
+    let mut engines = world.stream(&world.prepared(3, Lent::NONE));
+    engines.lend(lent);
+    for strength in [None, Some(0.8), None] {
+        let warm = |world: &World| strength.map(|strength| (world.acestep.load_lora("warm").unwrap(), strength));
+        modules.set_loras(warm(&plain).as_slice()).unwrap();
+        engines.set_loras(warm(&world).as_slice()).unwrap();
+        let before = world.engines().runs();
+        let same = generation(&mut *engines) == generation(&mut *modules);
+        assert!(same, "LoRA at {strength:?}");
+        assert_eq!(world.engines().runs() != before, strength.is_none());
+    }
 }
 
 #[test]

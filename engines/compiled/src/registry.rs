@@ -1,7 +1,7 @@
 //! Which engines there are.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ffi::OsStr,
     fs,
     io::{self, Read},
@@ -104,6 +104,14 @@ pub enum RegistryError {
         /// What the system said.
         source: io::Error,
     },
+    /// The weights that engines are held against cannot be read.
+    #[error("the weights {} cannot be read: {source}", path.display())]
+    Weights {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// A graph of these shapes is there: it must be released before there is another.
     #[error("{0} was captured twice")]
     CapturedTwice(String),
@@ -164,6 +172,35 @@ impl Registry {
             });
         }
         Ok(())
+    }
+
+    /// The same beside weights: a component's file, which `weights` names, is read only for an engine that fits in everything else, since that
+    /// takes gigabytes of reading. What was read stays in `pod`.
+    ///
+    /// # Errors
+    /// `Folder`, `Weights`.
+    pub fn scan_beside(
+        &mut self,
+        folder: &Path,
+        pod: &mut Pod,
+        look: Look,
+        weights: impl Fn(Component) -> PathBuf,
+    ) -> Result<(), RegistryError> {
+        self.scan(folder, pod, look)?;
+        let asks = |found: &Found| match &found.misfit {
+            Some(Misfit::NoCheckpoint { component }) => Some(*component),
+            _ => None,
+        };
+        let asked: BTreeSet<Component> = self.found.iter().filter_map(asks).collect();
+        if asked.is_empty() {
+            return Ok(());
+        }
+        for component in asked {
+            let path = weights(component);
+            let digest = Digest::of_file(&path).map_err(|source| RegistryError::Weights { path, source })?;
+            pod.checkpoints.insert(component, digest);
+        }
+        self.scan(folder, pod, look)
     }
 
     /// Makes a graph known that was just captured: it serves exactly these shapes, over the modules' own weights. Gives its name.

@@ -9,7 +9,7 @@ use crate::{
     engine::{Component, Components, Engine, EngineId, Engines},
     event::{Failure, Outcome},
     floor::Gate,
-    ids::TrackId,
+    ids::{JobId, TrackId},
     jobs::Lane,
     plan::{Group, Groups, Need, Work},
     room::Room,
@@ -442,15 +442,18 @@ impl Director {
         self.ledger.resident + self.ledger.foreign + work + bytes <= self.plan.budget_bytes
     }
 
+    fn start_load(&mut self, slot: Component, engine: Engine, effects: &mut Effects) -> JobId {
+        let engine = engine.id;
+        self.start(Task::LoadEngine { slot, engine }, None, effects)
+    }
+
+    fn start_unload(&mut self, slot: Component, engine: Engine, effects: &mut Effects) -> JobId {
+        let engine = engine.id;
+        self.start(Task::UnloadEngine { slot, engine }, None, effects)
+    }
+
     fn load(&mut self, slot: Component, engine: Engine, claimed: u64, effects: &mut Effects) {
-        let job = self.start(
-            Task::LoadEngine {
-                slot,
-                engine: engine.id,
-            },
-            None,
-            effects,
-        );
+        let job = self.start_load(slot, engine, effects);
         self.step_slot(slot, |state| match state {
             Slot::Empty(empty) => empty.load(engine, claimed, job).into(),
             other => other,
@@ -458,14 +461,7 @@ impl Director {
     }
 
     fn load_beside(&mut self, slot: Component, engine: Engine, effects: &mut Effects) {
-        let job = self.start(
-            Task::LoadEngine {
-                slot,
-                engine: engine.id,
-            },
-            None,
-            effects,
-        );
+        let job = self.start_load(slot, engine, effects);
         self.step_slot(slot, |state| match state {
             Slot::Loaded(loaded) => loaded.load_beside(engine, job).into(),
             other => other,
@@ -477,14 +473,7 @@ impl Director {
         let Some(engine) = self.slot(slot).loaded() else {
             return false;
         };
-        let job = self.start(
-            Task::UnloadEngine {
-                slot,
-                engine: engine.id,
-            },
-            None,
-            effects,
-        );
+        let job = self.start_unload(slot, engine, effects);
         self.step_slot(slot, |state| match state {
             Slot::Loaded(loaded) => loaded.unload(claimed, job).into(),
             other => other,
@@ -496,14 +485,7 @@ impl Director {
         let Some(engine) = self.slot(slot).called() else {
             return false;
         };
-        let job = self.start(
-            Task::UnloadEngine {
-                slot,
-                engine: engine.id,
-            },
-            None,
-            effects,
-        );
+        let job = self.start_unload(slot, engine, effects);
         self.step_slot(slot, |state| match state {
             Slot::Unloading(unloading) => unloading.begin(job).into(),
             other => other,

@@ -8,14 +8,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{bail, ensure};
 use clap::{
     Args, Subcommand,
     builder::{PossibleValuesParser, TypedValueParser},
 };
 use greenroom_acestep::{WeightFiles, transformer_width};
 use greenroom_compiled::{
-    Choice, Component, ComputeCapability, Digest, Eager, Found, Library, LibraryName, Look, Misfit, PUBLIC_WIDTH, Pod,
+    Choice, Component, ComputeCapability, Digest, Eager, Found, Library, LibraryName, Look, PUBLIC_WIDTH, Pod,
     Registry, Room, Shapes, choose as choose_engine,
 };
 use greenroom_tensorrt::Tensorrt;
@@ -175,11 +175,7 @@ impl Arguments {
 
 /// The file that a component's weights are in.
 fn weights(models: &Path, component: Component) -> PathBuf {
-    let files = WeightFiles::of(models);
-    match component {
-        Component::Decoder => files.transformer,
-        Component::VaeEncode | Component::VaeDecode => files.autoencoder,
-    }
+    WeightFiles::of(models).of_component(component).into()
 }
 
 /// The libraries that this program can use here.
@@ -236,24 +232,12 @@ impl Known {
 
     /// Looks at the folder, and reads gigabytes of weights only for an engine that fits in everything else.
     fn scan(&mut self, models: Option<&Path>, look: Look) -> anyhow::Result<()> {
-        self.registry.scan(&self.folder, &self.pod, look)?;
-        let Some(models) = models else { return Ok(()) };
-        let asks = |found: &Found| match &found.misfit {
-            Some(Misfit::NoCheckpoint { component }) => Some(*component),
-            _ => None,
-        };
-        let asked: Vec<Component> = self.registry.found().iter().filter_map(asks).collect();
-        for component in asked {
-            if self.pod.checkpoints.contains_key(&component) {
-                continue;
+        match models {
+            Some(models) => {
+                let weights = |component| weights(models, component);
+                self.registry.scan_beside(&self.folder, &mut self.pod, look, weights)?;
             }
-            let file = weights(models, component);
-            let digest =
-                Digest::of_file(&file).with_context(|| format!("the weights {} cannot be read", file.display()))?;
-            self.pod.checkpoints.insert(component, digest);
-        }
-        if !self.pod.checkpoints.is_empty() {
-            self.registry.scan(&self.folder, &self.pod, look)?;
+            None => self.registry.scan(&self.folder, &self.pod, look)?,
         }
         Ok(())
     }

@@ -16,10 +16,10 @@ const SECONDS: usize = 10;
 /// Slots of the ticks: the first has one slot, the second two.
 const DEPTH: u32 = 2;
 
-/// Uses the separator and then the generator, each alone on the device, as they will be; both are parked afterwards.
+/// Uses the separator and then the generator; both are parked afterwards.
 ///
 /// # Errors
-/// If the device has no room for one of them, or does not compute.
+/// If the device has no room for a kind of work, or does not compute.
 pub(super) fn warm_up(engines: &Engines, stage: &dyn Stage) -> anyhow::Result<()> {
     if let Ok(open) = &engines.separator {
         let started = Instant::now();
@@ -35,42 +35,33 @@ pub(super) fn warm_up(engines: &Engines, stage: &dyn Stage) -> anyhow::Result<()
 }
 
 fn warm_up_separator(open: &OpenSeparator, stage: &dyn Stage) -> anyhow::Result<()> {
-    let group = Group::Separator.name();
-    stage.restore(group)?;
-    let mut rip = open.separator.begin(quiet(1))?;
-    let room = stage.admit(open.separator.workspace_bytes())?;
-    while rip.progress().0 < rip.progress().1 {
-        rip.run_batch(&CancelFlag::new())?;
-    }
-    drop((rip, room));
-    Ok(stage.park(group)?)
+    let separator = &open.separator;
+    alone(stage, &[Group::Separator.name()], separator.workspace_bytes(), || {
+        let mut rip = separator.begin(quiet(1))?;
+        while rip.progress().0 < rip.progress().1 {
+            rip.run_batch(&CancelFlag::new())?;
+        }
+        Ok(())
+    })
 }
 
-/// A source, a prompt, two ticks and a window.
+/// A source, a prompt, two ticks and a window: each with no more on the device than it needs, since there may be no room for all at once.
 fn warm_up_generator(generator: &dyn Generator, stage: &dyn Stage) -> anyhow::Result<()> {
-    const ALL: [Work; 4] = [Work::EncodeSource, Work::EncodePrompt, Work::Tick, Work::Decode];
-    let mut groups: Vec<&str> = ALL.iter().flat_map(|work| generator.groups(*work)).copied().collect();
-    groups.sort_unstable();
-    groups.dedup();
-    for group in &groups {
-        stage.restore(group)?;
-    }
-    let room = stage.admit(
-        ALL.iter()
-            .map(|work| generator.workspace_bytes(*work))
-            .max()
-            .unwrap_or(0),
-    )?;
+    let room = |work| (generator.groups(work), generator.workspace_bytes(work));
     let cancel = CancelFlag::new();
-    let source = generator.prepare_source(quiet(SECONDS), &cancel)?;
+    let (groups, bytes) = room(Work::EncodeSource);
+    let source = alone(stage, groups, bytes, || {
+        Ok(generator.prepare_source(quiet(SECONDS), &cancel)?)
+    })?;
     let prompt = Prompt {
         tags: "quiet".into(),
-        tags_b: None,
-        key: None,
-        time_signature: None,
         bpm: 120,
+        ..Prompt::default()
     };
-    let conditioning = generator.encode_prompt(&prompt, &source, None, &cancel)?;
+    let (groups, bytes) = room(Work::EncodePrompt);
+    let conditioning = alone(stage, groups, bytes, || {
+        Ok(generator.encode_prompt(&prompt, &source, None, &cancel)?)
+    })?;
     let settings = StreamSettings {
         depth: DEPTH,
         steps: 2,
@@ -78,15 +69,38 @@ fn warm_up_generator(generator: &dyn Generator, stage: &dyn Stage) -> anyhow::Re
         walk: None,
     };
     let mut stream = generator.open(source, conditioning, &settings)?;
-    for _ in 0..DEPTH {
-        stream.tick(0, &cancel)?;
+    let (groups, bytes) = room(Work::Tick);
+    alone(stage, groups, bytes, || {
+        for _ in 0..DEPTH {
+            stream.tick(0, &cancel)?;
+        }
+        Ok(())
+    })?;
+    let (groups, bytes) = room(Work::Decode);
+    alone(stage, groups, bytes, || {
+        stream.decode(0, SLICE_FRAMES, &cancel)?;
+        Ok(())
+    })
+}
+
+/// Work with these groups on the device and no others; they are parked again whatever became of it.
+fn alone<T>(
+    stage: &dyn Stage,
+    groups: &[&str],
+    workspace_bytes: u64,
+    work: impl FnOnce() -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    for group in groups {
+        stage.restore(group)?;
     }
-    stream.decode(0, SLICE_FRAMES, &cancel)?;
-    drop((stream, room));
+    let done = match stage.admit(workspace_bytes) {
+        Ok(_room) => work(),
+        Err(error) => Err(error.into()),
+    };
     for group in groups {
         stage.park(group)?;
     }
-    Ok(())
+    done
 }
 
 fn quiet(seconds: usize) -> Arc<Pcm> {
@@ -100,17 +114,45 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn everything_is_parked_afterwards_and_could_be_warmed_again() {
-        let weighted = Weighted::new(&WeightedConfig::default(), None).unwrap();
-        let stage = CpuStage::new(1 << 32);
+    fn stage(weighted: &Weighted, bytes: u64) -> CpuStage {
+        let stage = CpuStage::new(bytes);
         for tenant in weighted.tenants() {
             stage.register(tenant).unwrap();
         }
+        stage
+    }
+
+    fn weighted() -> Weighted {
+        Weighted::new(&WeightedConfig::default(), None).unwrap()
+    }
+
+    #[test]
+    fn everything_is_parked_afterwards_and_could_be_warmed_again() {
+        let weighted = weighted();
+        let stage = stage(&weighted, 1 << 32);
         for _ in 0..2 {
             warm_up_generator(&weighted, &stage).unwrap();
             let reading = stage.read();
             assert!(reading.resident.is_empty() && reading.workspace == 0, "{reading:?}");
         }
+    }
+
+    #[test]
+    fn no_more_room_is_taken_than_the_work_that_takes_most() {
+        let weighted = weighted();
+        let bytes = |group: &&str| {
+            let tenants = weighted.tenants();
+            let tenant = tenants.iter().find(|tenant| tenant.name() == *group);
+            tenant.map_or(0, |tenant| tenant.weights_bytes())
+        };
+        let works = [Work::EncodeSource, Work::EncodePrompt, Work::Tick, Work::Decode];
+        let needed =
+            works.map(|work| weighted.groups(work).iter().map(bytes).sum::<u64>() + weighted.workspace_bytes(work));
+        let most = needed.into_iter().max().unwrap();
+        let all: u64 = weighted.tenants().iter().map(|tenant| tenant.weights_bytes()).sum();
+        assert!(most < all, "{most} of {all}");
+        warm_up_generator(&weighted, &stage(&weighted, most)).unwrap();
+        let small = stage(&weighted, most - 1);
+        assert!(warm_up_generator(&weighted, &small).is_err());
     }
 }
