@@ -2,6 +2,7 @@
 
 mod jobs;
 mod people;
+mod rest;
 mod weather;
 
 use std::{
@@ -12,8 +13,7 @@ use std::{
 
 use greenroom_check::Owing;
 use greenroom_director::{
-    Caller, ClientKey, ConnectionId, Director, Effect, Effects, Event, Found, Intent, JobId, Mode, Moment, Plan,
-    Source, Span, TrackId,
+    Caller, ClientKey, ConnectionId, Director, Effect, Effects, Event, Found, JobId, Moment, Plan, Span, TrackId,
 };
 
 use crate::{
@@ -41,8 +41,6 @@ const FAULTY_MAX: Span = Span::seconds(3_600);
 const CONVERGENCE: Span = Span::seconds(180);
 /// So long after that nothing may stir that must not: every deadline there is has passed.
 const HEALING: Span = Span::seconds(1_200);
-/// A visitor to a pod that has healed is live, and has its stems, after so long.
-const VISIT: Span = Span::seconds(120);
 const CALLS_MAX: u64 = 200_000;
 
 /// Streams of chance that are apart from each other.
@@ -337,17 +335,6 @@ impl World {
         }
     }
 
-    /// Nothing armed and nothing to do while something is owed: nobody would ever come back to it.
-    fn not_stranded(&self) -> Result<(), Violation> {
-        if self.director.is_at_rest() || self.queue.awaits() {
-            return Ok(());
-        }
-        Err(Violation::Liveness(format!(
-            "nothing is armed and nothing under way, and this is owed: {:?}",
-            self.director.unfinished()
-        )))
-    }
-
     fn happen(&mut self, thing: Thing) -> Result<(), Violation> {
         match thing {
             Thing::Act(client) => self.act(client),
@@ -432,16 +419,6 @@ impl World {
         self.carry_out(effect)
     }
 
-    /// Invariants 4 and 7: the ledger is what the device holds.
-    fn account(&mut self) -> Result<(), Violation> {
-        if let Some(record) = &mut self.record {
-            let (resident, workspace) = self.device.bytes();
-            record.bytes(self.now, resident + workspace);
-        }
-        let ledger = self.director.ledger_bytes();
-        self.device.compare(ledger).map_err(Violation::Leak)
-    }
-
     fn carry_out(&mut self, effect: &Effect) -> Result<(), Violation> {
         match effect {
             Effect::Proceed { connection } => self.proceed(*connection),
@@ -471,72 +448,6 @@ impl World {
             _ => {}
         }
         Ok(())
-    }
-
-    fn at_rest(&self, when: &str) -> Result<(), Violation> {
-        let unfinished = self.director.unfinished();
-        if !unfinished.is_empty() {
-            return Err(Violation::Liveness(format!(
-                "{when}, still unfinished: {unfinished:?}; armed: {:?}",
-                self.director.armed()
-            )));
-        }
-        match self.director.seat() {
-            Some((_, state)) if state != "Live" => {
-                return Err(Violation::Liveness(format!("{when}, the seat is stuck: {state}")));
-            }
-            Some(_) if !self.director.owing().is_empty() => {
-                let owing = self.director.owing();
-                return Err(Violation::Liveness(format!(
-                    "{when}, stems are owed and never told: {owing:?}"
-                )));
-            }
-            _ => {}
-        }
-        let strays = self.disk.strays(&self.director.tracks_on_disk());
-        if !strays.is_empty() {
-            return Err(Violation::Leak(format!(
-                "{when}, files that no manifest names: {strays:?}"
-            )));
-        }
-        let live = self.director.seat().map(|(connection, _)| connection);
-        let open = self
-            .director
-            .connections()
-            .find(|(connection, _)| Some(*connection) != live);
-        match open {
-            Some(connection) => Err(Violation::Leak(format!(
-                "{when}, a connection nobody closes: {connection:?}"
-            ))),
-            None => Ok(()),
-        }
-    }
-
-    /// Whatever happened: somebody who comes now is served, stems and all, without a restart.
-    fn visit(&mut self) -> Result<(), Violation> {
-        let connection = self.ids.connection();
-        let (client, source) = (Some(ClientKey(u64::MAX)), Source::Sent(self.ids.track()));
-        let (mode, intent, bytes) = (Mode::Full, Intent::Session, 1);
-        self.tell(Event::HandshakeOpened { connection })?;
-        self.tell(Event::HandshakeDeclared {
-            connection,
-            intent,
-            bytes,
-        })?;
-        self.tell(Event::SessionAsked {
-            connection,
-            client,
-            source,
-            mode,
-        })?;
-        self.until(self.now + VISIT)?;
-        if self.director.seat() != Some((connection, "Live")) {
-            let seat = self.director.seat();
-            return Err(Violation::Liveness(format!(
-                "a visitor to the healed pod is not served: {seat:?}"
-            )));
-        }
-        self.at_rest("after a visit")
     }
 
     /// Tells how long a track is, and what serves it.

@@ -7,6 +7,23 @@ use super::{
 };
 use crate::disk::Trouble;
 
+/// What comes by itself, in the order in which it strikes.
+const CLASSES: [Fault; 13] = [
+    Fault::StaleEvents,
+    Fault::ForeignMemory,
+    Fault::Storm,
+    Fault::Garbage,
+    Fault::DiskFull,
+    Fault::DiskReadOnly,
+    Fault::ClockBack,
+    Fault::ClockJumps,
+    Fault::Suspend,
+    Fault::DeviceLost,
+    Fault::Shutdown,
+    Fault::Killed,
+    Fault::PowerLoss,
+];
+
 impl World {
     /// Things that nobody asked for.
     pub(super) fn whim(&mut self) -> Result<(), Violation> {
@@ -25,81 +42,57 @@ impl World {
         if !self.does(deed) {
             return Ok(());
         }
-        let restarts = self.restarts;
-        let strikes = |fault: Fault, chance: &mut Chance| chance.permille(self.faults.weight(fault));
         // Each class draws whether or not it is on, so that leaving one out changes nothing for the others.
-        let struck: [bool; 13] = [
-            Fault::StaleEvents,
-            Fault::ForeignMemory,
-            Fault::Storm,
-            Fault::Garbage,
-            Fault::DiskFull,
-            Fault::DiskReadOnly,
-            Fault::ClockBack,
-            Fault::ClockJumps,
-            Fault::Suspend,
-            Fault::DeviceLost,
-            Fault::Shutdown,
-            Fault::Killed,
-            Fault::PowerLoss,
-        ]
-        .map(|fault| {
-            let mut own = Chance::seeded(chance.next());
-            strikes(fault, &mut own)
-        });
-        let [
-            stale,
-            foreign,
-            storm,
-            garbage,
-            full,
-            read_only,
-            back,
-            jumps,
-            suspend,
-            lost,
-            shutdown,
-            killed,
-            power,
-        ] = struck;
-        if stale {
-            self.stale(&mut chance)?;
+        let struck: Vec<Fault> = CLASSES
+            .into_iter()
+            .filter(|fault| Chance::seeded(chance.next()).permille(self.faults.weight(*fault)))
+            .collect();
+        self.befall(&|fault| struck.contains(&fault), &mut chance)
+    }
+
+    /// What strikes at one moment.
+    fn befall(&mut self, strikes: &dyn Fn(Fault) -> bool, chance: &mut Chance) -> Result<(), Violation> {
+        let restarts = self.restarts;
+        if strikes(Fault::StaleEvents) {
+            self.stale(chance)?;
         }
-        if foreign {
-            self.take_memory(&mut chance);
+        if strikes(Fault::ForeignMemory) {
+            self.take_memory(chance);
         }
-        if storm {
-            self.cut_network(&mut chance)?;
+        if strikes(Fault::Storm) {
+            self.cut_network(chance)?;
         }
-        if garbage {
+        if strikes(Fault::Garbage) {
             self.garbage()?;
         }
-        if full || read_only {
+        let full = strikes(Fault::DiskFull);
+        if full || strikes(Fault::DiskReadOnly) {
             self.disk.trouble = Some(if full { Trouble::Full } else { Trouble::ReadOnly });
             self.soon(Span(chance.between(100_000, 4_000_000)), Thing::DiskHeals);
         }
-        if back {
+        if strikes(Fault::ClockBack) {
             self.marks.hit(Mark::ClockBack);
             self.clock_behind = Span(chance.between(1, 20_000_000));
         }
-        if jumps {
-            self.jump(&mut chance)?;
+        if strikes(Fault::ClockJumps) {
+            self.jump(chance)?;
         }
-        if suspend {
-            self.suspend(&mut chance);
+        if strikes(Fault::Suspend) {
+            self.suspend(chance);
         }
-        if lost {
+        if strikes(Fault::DeviceLost) {
             self.device.lose();
             self.soon(Span(chance.between(0, 2_000_000)), Thing::LossSeen);
         }
-        if shutdown {
-            if self.strikes(&mut chance, Fault::ShutdownTwice) {
+        if strikes(Fault::Shutdown) {
+            if self.strikes(chance, Fault::ShutdownTwice) {
                 self.soon(Span(chance.between(0, 3_000_000)), Thing::Sigterm);
             }
             self.tell(Event::ShutdownAsked)?;
         }
         // One process ends once.
-        if (killed || power) && restarts == self.restarts {
+        let power = strikes(Fault::PowerLoss);
+        if (power || strikes(Fault::Killed)) && restarts == self.restarts {
             return self.restart(if power { End::Machine } else { End::Process });
         }
         Ok(())

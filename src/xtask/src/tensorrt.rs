@@ -26,11 +26,12 @@ const CLANG: &str = "clang/native";
 const EXPORT_TEST: &str = "engines/compiled/export/export_test.py";
 
 /// A folder with the packages in it.
-struct Packages(PathBuf);
+pub(crate) struct Packages(PathBuf);
 
 impl Packages {
     /// Fetched once.
-    fn fetched() -> anyhow::Result<Self> {
+    pub(crate) fn fetched() -> anyhow::Result<Self> {
+        packages::install(&[packages::COMPILER])?;
         let folder = shell::root()?.join("target/tensorrt/packages");
         let complete = folder.join("complete");
         let wanted = PACKAGES.join("\n");
@@ -48,8 +49,13 @@ impl Packages {
         Ok(Self(folder))
     }
 
+    /// Holds exported networks against the golden tensors.
+    pub(crate) fn export_test(&self) -> anyhow::Result<()> {
+        self.run("python3", &[EXPORT_TEST])
+    }
+
     /// Runs a program with them.
-    fn run(&self, program: &str, arguments: &[&str]) -> anyhow::Result<()> {
+    pub(crate) fn run(&self, program: &str, arguments: &[&str]) -> anyhow::Result<()> {
         // The headers of the C++ library look for the compiler's own, which the packaged libclang comes without.
         let own = shell::output("g++", &["-print-file-name=include"])?;
         let status = Command::new(program)
@@ -77,23 +83,4 @@ fn python_path(packages: &Path) -> anyhow::Result<OsString> {
     Ok(std::env::join_paths(
         std::iter::once(packages.to_path_buf()).chain(others),
     )?)
-}
-
-/// Holds exported networks against the golden tensors, checks what is compiled with TensorRT, and builds tiny engines for a GPU that need not
-/// be here.
-pub(crate) fn engines() -> anyhow::Result<()> {
-    packages::install(&[packages::COMPILER])?;
-    let packages = Packages::fetched()?;
-    packages.run("python3", &[EXPORT_TEST])?;
-    let alone = [
-        "--quiet",
-        "--package=greenroom-tensorrt",
-        "--features=greenroom-tensorrt/tensorrt",
-    ];
-    let lints = ["--all-targets", "--", "--deny=warnings"];
-    packages.run("cargo", &[&["clippy"], &alone[..], &lints].concat())?;
-    packages.run("cargo", &[&["test"], &alone[..]].concat())?;
-    let program =
-        "test --quiet --profile=unoptimised --package=greenroom --features=greenroom/tensorrt --test=engines_build";
-    packages.run("cargo", &program.split(' ').collect::<Vec<_>>())
 }

@@ -4,10 +4,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::bail;
 
-use crate::{cuda, packages, shell, tensorrt, web};
+use crate::{cuda, packages, shell, tensorrt::Packages, web};
 
-/// What tests on sockets need of the program: a stage that fails on purpose.
-const STAGE: &str = "greenroom/simulated-stage";
+/// What tests need of the program: a stage that fails on purpose, and engines that are really built. Every step compiles the whole
+/// workspace with the same features: with others nearly everything would be compiled once more.
+const COMPILED: [&str; 3] = [
+    "--quiet",
+    "--workspace",
+    "--features=greenroom/simulated-stage,greenroom/tensorrt",
+];
 
 type Step = (&'static str, fn() -> anyhow::Result<()>);
 
@@ -41,22 +46,19 @@ fn steps(quick: bool, keep_going: bool) -> Vec<Step> {
         ("format", || shell::run("cargo", &["fmt", "--all", "--check"])),
         ("generated types", || crate::types(true)),
         ("page: packages, types, unit tests, build", page),
-        ("lints", lints),
+        ("lints", || cargo("clippy", &["--all-targets", "--", "--deny=warnings"])),
         ("lints with CUDA", cuda::lints),
         ("what a GPU's stage and kernels must do", cuda::conformance),
-        ("tiny engines, built by TensorRT", tensorrt::engines),
-        ("the program", || {
-            shell::run(
-                "cargo",
-                &["build", "--quiet", "--package", "greenroom", "--features", STAGE],
-            )
+        ("networks as ONNX, against the golden tensors", || {
+            Packages::fetched()?.export_test()
         }),
+        ("programs and tests, compiled", || cargo("test", &["--no-run"])),
     ];
     if quick {
         let tests: fn() -> _ = if keep_going {
-            || tests(&["--exclude", "greenroom-tests", "--no-fail-fast"])
+            || cargo("test", &["--exclude=greenroom-tests", "--no-fail-fast"])
         } else {
-            || tests(&["--exclude", "greenroom-tests"])
+            || cargo("test", &["--exclude=greenroom-tests"])
         };
         steps.push(("tests", tests));
         return steps;
@@ -76,9 +78,9 @@ fn steps(quick: bool, keep_going: bool) -> Vec<Step> {
     steps.push(("small changes to new lines of the director", mutants));
     // Last, so that its own summaries end the output.
     let tests: fn() -> _ = if keep_going {
-        || tests(&["--no-fail-fast"])
+        || cargo("test", &["--no-fail-fast"])
     } else {
-        || tests(&[])
+        || cargo("test", &[])
     };
     steps.push(("tests", tests));
     steps
@@ -105,9 +107,9 @@ fn summary(outcomes: &[Outcome]) -> anyhow::Result<()> {
     bail!("{}", failures.join("\n"))
 }
 
-fn lints() -> anyhow::Result<()> {
-    let arguments = "clippy --quiet --workspace --all-targets -- -D warnings";
-    shell::run("cargo", &arguments.split(' ').collect::<Vec<_>>())
+/// Compiles and runs with what TensorRT takes.
+fn cargo(command: &str, arguments: &[&str]) -> anyhow::Result<()> {
+    Packages::fetched()?.run("cargo", &[&[command], &COMPILED[..], arguments].concat())
 }
 
 fn page() -> anyhow::Result<()> {
@@ -116,14 +118,6 @@ fn page() -> anyhow::Result<()> {
     shell::run_in(&web, "npm", &["run", "--silent", "check"])?;
     shell::run_in(&web, "npm", &["test", "--silent"])?;
     web::build()
-}
-
-fn tests(extra: &[&str]) -> anyhow::Result<()> {
-    let arguments: Vec<&str> = ["test", "--quiet", "--workspace", "--features", STAGE]
-        .into_iter()
-        .chain(extra.iter().copied())
-        .collect();
-    shell::run("cargo", &arguments)
 }
 
 /// The tests of that checker, in a target folder of its own: its cfg would have everything else built anew.
@@ -139,6 +133,7 @@ fn schedules(checker: &str, packages: &[&str]) -> anyhow::Result<()> {
     shell::run("env", &arguments)
 }
 
+/// The simulation with the seeded bugs in it, beside the other one.
 fn canary() -> anyhow::Result<()> {
     let arguments = "run --quiet --package greenroom-sim --features canary -- canary";
     shell::run("cargo", &arguments.split(' ').collect::<Vec<_>>())
@@ -150,10 +145,7 @@ fn mutants() -> anyhow::Result<()> {
 }
 
 fn fetch_weights() -> anyhow::Result<()> {
-    shell::run(
-        "cargo",
-        &["run", "--quiet", "--package", "greenroom", "--", "models", "fetch"],
-    )
+    shell::run("target/debug/greenroom", &["models", "fetch"])
 }
 
 /// A real browser plays on the real program.

@@ -166,6 +166,14 @@ fn pin(gpu: &Gpu, options: &Options) -> Result<(f64, bool), GpuError> {
     Ok((took, (*pinned).as_ref().as_ptr() == group.image.bytes().as_ptr()))
 }
 
+/// Page-locked memory of the driver's own, such as a file is read into that goes on to the device.
+///
+/// # Errors
+/// If there is not so much that can be locked.
+pub fn page_locked(gpu: &Gpu, bytes: usize) -> Result<impl AsMut<[u8]> + use<>, GpuError> {
+    Ok(gpu.api().host_alloc(bytes)?)
+}
+
 /// The best copy of so many page-locked bytes to memory that is mapped already, in 10⁹ bytes a second: what no restore can beat.
 ///
 /// # Errors

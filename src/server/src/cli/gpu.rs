@@ -151,21 +151,27 @@ pub(super) fn bench(arguments: &BenchArguments) -> anyhow::Result<u8> {
 #[allow(clippy::print_stdout, reason = "its output is its purpose")]
 #[cfg(feature = "cuda")]
 fn bench_engines(arguments: &super::read_bench::Arguments) -> anyhow::Result<u8> {
-    let graphs = match greenroom_cuda::Gpu::open(0) {
-        Ok(_) => {
+    use super::read_bench::Buffer;
+
+    let (graphs, buffer) = match greenroom_cuda::Gpu::open(0) {
+        Ok(gpu) => {
             let options = crate::gpu_bench::GeneratorOptions { runs: 30 };
             let figures = crate::gpu_bench::run_engines(&options, &say(arguments.json))?;
             if !arguments.json {
                 println!("{}", figures.table());
             }
-            serde_json::from_str(&figures.json())?
+            let buffer = Buffer {
+                kind: "page-locked",
+                bytes: Box::new(greenroom_cuda::bench::page_locked(&gpu, arguments.bytes()?)?),
+            };
+            (serde_json::from_str(&figures.json())?, buffer)
         }
         Err(error) => {
             say(arguments.json)(&format!("no graphs are measured: {error}"));
-            serde_json::Map::new()
+            (serde_json::Map::new(), Buffer::pageable(arguments.bytes()?))
         }
     };
-    super::read_bench::run(arguments, graphs)
+    super::read_bench::run(arguments, buffer, graphs)
 }
 
 /// A line an operation.
@@ -185,7 +191,10 @@ fn bench_kernels() -> anyhow::Result<u8> {
 #[cfg(not(feature = "cuda"))]
 pub(super) fn bench(arguments: &BenchArguments) -> anyhow::Result<u8> {
     match &arguments.what {
-        Bench::Engines(arguments) => super::read_bench::run(arguments, serde_json::Map::new()),
+        Bench::Engines(arguments) => {
+            let buffer = super::read_bench::Buffer::pageable(arguments.bytes()?);
+            super::read_bench::run(arguments, buffer, serde_json::Map::new())
+        }
         Bench::Kernels | Bench::Generator { .. } | Bench::Gpu { .. } => {
             anyhow::bail!("this program was built without CUDA: `cargo xtask dist-gpu` builds one with it")
         }

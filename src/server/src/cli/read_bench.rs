@@ -33,13 +33,38 @@ pub(super) struct Arguments {
     runs: u32,
 }
 
+impl Arguments {
+    /// Bytes of that file.
+    pub(super) fn bytes(&self) -> anyhow::Result<usize> {
+        Ok(usize::try_from(self.megabytes * 1_000_000)?)
+    }
+}
+
+/// What a file is read into.
+pub(super) struct Buffer {
+    /// The kind of memory.
+    pub(super) kind: &'static str,
+    /// As long as the file.
+    pub(super) bytes: Box<dyn AsMut<[u8]>>,
+}
+
+impl Buffer {
+    /// Memory of the process. Touched before: a first write to fresh memory would be measured with the read.
+    pub(super) fn pageable(length: usize) -> Self {
+        Self {
+            kind: "pageable",
+            bytes: Box::new(vec![1_u8; length]),
+        }
+    }
+}
+
 /// Prints the figures, after those of `graphs`; the exit code is 1 where the bar applies and is missed.
 #[allow(clippy::print_stdout, reason = "its output is its purpose")]
-pub(super) fn run(arguments: &Arguments, mut all: Map<String, Value>) -> anyhow::Result<u8> {
-    let length = usize::try_from(arguments.megabytes * 1_000_000)?;
-    let file = Scratch::write(&arguments.dir, length)?;
-    let runs: anyhow::Result<Vec<Run>> = (0..arguments.runs).map(|_| Run::measure(&file.0, length)).collect();
-    let figures = Figures::of(&runs?, arguments.megabytes);
+pub(super) fn run(arguments: &Arguments, mut buffer: Buffer, mut all: Map<String, Value>) -> anyhow::Result<u8> {
+    let file = Scratch::write(&arguments.dir, arguments.bytes()?)?;
+    let bytes = (*buffer.bytes).as_mut();
+    let runs: anyhow::Result<Vec<Run>> = (0..arguments.runs).map(|_| Run::measure(&file.0, bytes)).collect();
+    let figures = Figures::of(&runs?, arguments.megabytes, buffer.kind);
     if !arguments.json {
         println!("{}", figures.words());
     }
@@ -94,22 +119,20 @@ struct Run {
 }
 
 impl Run {
-    fn measure(path: &Path, length: usize) -> anyhow::Result<Self> {
-        // Touched before: a first write to fresh memory would be measured with the read.
-        let mut buffer = vec![1_u8; length];
+    fn measure(path: &Path, buffer: &mut [u8]) -> anyhow::Result<Self> {
         forget(path)?;
         let left_in_cache = cached_share(path)?;
         // Looking made the system read a little.
         forget(path)?;
-        let cold = timed(|| read_whole(path, &mut buffer))?;
+        let cold = timed(|| read_whole(path, buffer))?;
         forget(path)?;
         let prewarm = timed(|| {
             let warmed = Prewarm::start(vec![path.to_owned()])?.finish()?;
             ensure!(warmed.whole, "nobody cancelled it, and it gave up");
             Ok(())
         })?;
-        let prewarmed = timed(|| read_whole(path, &mut buffer))?;
-        let cached = timed(|| read_whole(path, &mut buffer))?;
+        let prewarmed = timed(|| read_whole(path, buffer))?;
+        let cached = timed(|| read_whole(path, buffer))?;
         Ok(Self {
             cold,
             prewarm,
@@ -140,6 +163,7 @@ fn read_whole(path: &Path, buffer: &mut [u8]) -> anyhow::Result<()> {
 /// Medians of all runs.
 struct Figures {
     megabytes: u64,
+    buffer: &'static str,
     cold_ms: f64,
     prewarm_ms: f64,
     prewarmed_ms: f64,
@@ -149,7 +173,7 @@ struct Figures {
 }
 
 impl Figures {
-    fn of(runs: &[Run], megabytes: u64) -> Self {
+    fn of(runs: &[Run], megabytes: u64, buffer: &'static str) -> Self {
         let median = |figure: fn(&Run) -> f64| {
             let mut figures: Vec<f64> = runs.iter().map(figure).collect();
             figures.sort_by(f64::total_cmp);
@@ -158,6 +182,7 @@ impl Figures {
         let left = runs.iter().filter_map(|run| run.left_in_cache);
         Self {
             megabytes,
+            buffer,
             cold_ms: median(|run| run.cold),
             prewarm_ms: median(|run| run.prewarm),
             prewarmed_ms: median(|run| run.prewarmed),
@@ -188,16 +213,16 @@ impl Figures {
             (None, false) => "kept".into(),
         };
         format!(
-            "an engine of {} MB into pageable memory\n  cold       {:>8.0} ms\n  prewarmed  {:>8.0} ms (bar: half of cold, {verdict})\n  \
+            "an engine of {} MB into {} memory\n  cold       {:>8.0} ms\n  prewarmed  {:>8.0} ms (bar: half of cold, {verdict})\n  \
              cached     {:>8.0} ms\n  to prewarm {:>8.0} ms, in the background",
-            self.megabytes, self.cold_ms, self.prewarmed_ms, self.cached_ms, self.prewarm_ms
+            self.megabytes, self.buffer, self.cold_ms, self.prewarmed_ms, self.cached_ms, self.prewarm_ms
         )
     }
 
     fn json(&self) -> Map<String, Value> {
         [
             ("engine_file_mb", json!(self.megabytes)),
-            ("engine_read_buffer", json!("pageable")),
+            ("engine_read_buffer", json!(self.buffer)),
             ("engine_read_cold_ms", json!(self.cold_ms)),
             ("engine_read_prewarmed_ms", json!(self.prewarmed_ms)),
             ("engine_read_cached_ms", json!(self.cached_ms)),
@@ -225,7 +250,7 @@ mod tests {
             left_in_cache: left,
         };
         // The median is the middle one, in whatever order they come.
-        Figures::of(&[run(1e9), run(0.0), run(cold)], 1)
+        Figures::of(&[run(1e9), run(0.0), run(cold)], 1, "pageable")
     }
 
     #[test]
@@ -252,9 +277,13 @@ mod tests {
         {
             let file = Scratch::write(dir.path(), length).unwrap();
             assert_eq!(fs::metadata(&file.0).unwrap().len(), length as u64);
-            let run = Run::measure(&file.0, length).unwrap();
+            let mut buffer = Buffer::pageable(length);
+            let run = Run::measure(&file.0, (*buffer.bytes).as_mut()).unwrap();
             assert!(run.cold > 0.0 && run.prewarm > 0.0 && run.prewarmed > 0.0 && run.cached > 0.0);
-            assert!(Run::measure(&file.0, length + 1).is_err(), "it is shorter");
+            let read = fs::read(&file.0).unwrap();
+            assert!(read == (*buffer.bytes).as_mut(), "it was not read whole");
+            let mut longer = vec![0; length + 1];
+            assert!(Run::measure(&file.0, &mut longer).is_err(), "it is shorter");
         }
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
