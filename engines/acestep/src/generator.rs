@@ -16,7 +16,7 @@ use greenroom_weights::{DeviceLane, RandomTensors};
 
 use crate::{
     checkpoint::{ACESTEP, Checkpoint, Configs, FRAME_SAMPLES, LATENT_CHANNELS, Values, WeightFiles},
-    engines::{EngineLibrary, Host},
+    engines::{EngineLibrary, Host, Place},
     error::{AcestepError, io_error},
     group::{Lanes, device},
     groups::{Groups, Images},
@@ -48,7 +48,8 @@ pub struct Acestep {
     live: Device,
     live_lane: Option<Arc<dyn DeviceLane>>,
     on_device: bool,
-    engines: Option<Arc<Host>>,
+    dtype: DType,
+    engines: Arc<Host>,
 }
 
 /// How it computes.
@@ -128,6 +129,7 @@ impl Acestep {
                 reason: error.to_string(),
             }
         })?;
+        let engines = Arc::new(Host::new(&configs, options.dtype, None));
         Ok(Self {
             description: Description {
                 name: "acestep",
@@ -147,7 +149,8 @@ impl Acestep {
             live: device(options.lanes.as_ref().map(|lanes| &lanes.live)),
             live_lane: options.lanes.as_ref().map(|lanes| Arc::clone(&lanes.live)),
             on_device: options.lanes.is_some(),
-            engines: None,
+            dtype: options.dtype,
+            engines,
         })
     }
 
@@ -167,16 +170,29 @@ impl Acestep {
     /// # Errors
     /// `Engines` if the folder cannot be read, `Io` if the weights cannot.
     pub fn with_engines(
-        mut self,
+        self,
         folder: &Path,
         libraries: &[Arc<dyn EngineLibrary>],
         compute_capability: Option<ComputeCapability>,
         weights: &WeightFiles,
     ) -> Result<Self, AcestepError> {
-        let width = self.configs.dit.hidden_size;
-        let host = Host::scan(folder, libraries, compute_capability, weights, width)?;
-        self.engines = Some(Arc::new(host));
-        Ok(self)
+        let acestep = self.with_engines_to_come(folder, libraries, compute_capability, weights);
+        acestep.engines.scan()?;
+        Ok(acestep)
+    }
+
+    /// The same of a folder that need not be there yet: it is looked at when somebody asks for it.
+    #[must_use]
+    pub fn with_engines_to_come(
+        mut self,
+        folder: &Path,
+        libraries: &[Arc<dyn EngineLibrary>],
+        compute_capability: Option<ComputeCapability>,
+        weights: &WeightFiles,
+    ) -> Self {
+        let place = Place::new(folder.into(), libraries.to_vec(), compute_capability, weights.clone());
+        self.engines = Arc::new(Host::new(&self.configs, self.dtype, Some(place)));
+        self
     }
 
     /// A library whose engines are this generator's modules.
@@ -184,6 +200,16 @@ impl Acestep {
     #[must_use]
     pub fn module_library(&self) -> Arc<dyn EngineLibrary> {
         Arc::new(crate::engines::ModuleLibrary::new(&self.configs, &self.groups))
+    }
+
+    /// Streams run on this lane of the CPU: to see what they record without a GPU.
+    #[cfg(feature = "module-engines")]
+    #[must_use]
+    pub fn with_live_lane(self, lane: Arc<dyn DeviceLane>) -> Self {
+        Self {
+            live_lane: Some(lane),
+            ..self
+        }
     }
 
     /// The groups as the stage wants them.
@@ -208,11 +234,7 @@ impl Acestep {
 
     /// A stream's way to its networks: recorded where the live lane can.
     pub(crate) fn forwards(&self) -> Forwards {
-        let forwards = match &self.live_lane {
-            Some(lane) => Forwards::recording(lane),
-            None => Forwards::default(),
-        };
-        forwards.with_engines(self.engines.as_ref())
+        Forwards::new(self.live_lane.as_ref(), &self.engines, &self.configs)
     }
 
     pub(crate) fn live_device(&self) -> &Device {
@@ -278,10 +300,7 @@ impl Generator for Acestep {
         cancel: &CancelFlag,
     ) -> Result<PreparedSource, GenerateError> {
         let (vae, conditioner) = (self.groups.vae.lease()?, self.groups.conditioner.lease()?);
-        let lent = self
-            .engines
-            .as_ref()
-            .and_then(|host| host.lent(Component::VaeEncode, engines));
+        let lent = self.engines.lent(Component::VaeEncode, engines);
         let latents = match lent.as_ref().and_then(|engine| engine.encoder(audio.frames())) {
             Some(encoder) => encoder.encode(&stereo(&audio), cancel)?,
             None => vae.work.encode::<Interruption>(&stereo(&audio), &mut || look(cancel))?,
@@ -348,7 +367,7 @@ impl Generator for Acestep {
     }
 
     fn engines(&self) -> Option<&dyn CompiledEngines> {
-        self.engines.as_deref().map(|host| host as &dyn CompiledEngines)
+        Some(&*self.engines)
     }
 
     fn loras(&self) -> &LoraCatalogue {

@@ -4,18 +4,18 @@ use std::{ops::Range, sync::Arc};
 
 use candle_core::{Device, Tensor};
 use greenroom_audio::Pcm;
-use greenroom_compiled::Component;
+use greenroom_compiled::{Component, Shapes};
 use greenroom_diffusion::{SourceLatents, Stream};
-use greenroom_dit::{LoraSet, Memory, Runner};
+use greenroom_dit::{DitConfig, ForwardShape, LoraSet, Memory, Runner};
 use greenroom_generator::{
     Conditioning, GenerateError, Knobs, Lent, LiveStream, LoadedLora, PreparedSource, StreamSettings, Tick, Walk,
 };
-use greenroom_oobleck::Windows;
+use greenroom_oobleck::{OobleckConfig, WINDOW_MARGIN, WindowShape, Windows};
 use greenroom_sync::CancelFlag;
 use greenroom_weights::DeviceLane;
 
 use crate::{
-    checkpoint::FRAME_SAMPLES,
+    checkpoint::{Configs, FRAME_SAMPLES},
     engines::{Host, Loaded, Networks},
     generator::DEPTH_MAX,
     groups::Groups,
@@ -36,26 +36,46 @@ pub(crate) struct Forwards {
 }
 
 impl Forwards {
-    /// Recorded where the lane can.
-    pub(crate) fn recording(lane: &Arc<dyn DeviceLane>) -> Self {
-        Self {
-            dit: Runner::recording(Arc::clone(lane)),
-            vae: Windows::recording(Arc::clone(lane)),
-            engines: None,
+    /// By engines where some are lent, else recorded where the lane can; what is recorded is known to the host.
+    pub(crate) fn new(lane: Option<&Arc<dyn DeviceLane>>, host: &Arc<Host>, configs: &Configs) -> Self {
+        let mut forwards = Self {
+            engines: Some(Arc::clone(host)),
+            ..Self::default()
+        };
+        if let Some(lane) = lane {
+            let (dit, vae) = (configs.dit.clone(), configs.vae.clone());
+            let graphs = host.register(Component::Decoder, move |shape| of_forward(&dit, shape));
+            forwards.dit = Runner::recording(Arc::clone(lane)).registering(graphs);
+            let graphs = host.register(Component::VaeDecode, move |shape| of_window(&vae, shape));
+            forwards.vae = Windows::recording(Arc::clone(lane)).registering(graphs);
         }
-    }
-
-    /// And by engines, where some are lent.
-    pub(crate) fn with_engines(self, host: Option<&Arc<Host>>) -> Self {
-        Self {
-            engines: host.cloned(),
-            ..self
-        }
+        forwards
     }
 
     fn lent(&self, component: Component, lent: Lent) -> Option<Arc<Loaded>> {
         self.engines.as_ref()?.lent(component, lent)
     }
+}
+
+/// What a recorded forward takes, and the bytes that lie between its steps.
+fn of_forward(config: &DitConfig, shape: &ForwardShape) -> (Shapes, u64) {
+    let ForwardShape {
+        slots, frames, states, ..
+    } = *shape;
+    let width = config.hidden_size as u64;
+    (
+        Shapes::decoder_of_width(slots as u64, frames as u64, states as u64, width),
+        greenroom_dit::workspace_bytes(config, slots, frames),
+    )
+}
+
+/// The same of a window.
+fn of_window(config: &OobleckConfig, shape: &WindowShape) -> (Shapes, u64) {
+    let kept = shape.frames.saturating_sub(2 * WINDOW_MARGIN);
+    (
+        Shapes::vae_decode(shape.frames as u64),
+        greenroom_oobleck::window_workspace_bytes(config, kept),
+    )
 }
 
 pub(crate) struct AcestepStream {

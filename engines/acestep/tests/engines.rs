@@ -1,7 +1,11 @@
 //! Compiled engines in place of the modules: the modules themselves, bound to profiles. What they make is the same to the bit.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::{path::Path, sync::Arc};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use candle_core::{DType, Tensor};
 use greenroom_acestep::{
@@ -14,11 +18,11 @@ use greenroom_diffusion::Batch;
 use greenroom_dit::{LoraSet, Memory};
 use greenroom_generator::{
     CompiledEngines, Extent, GenerateError, Generator, KnobValue, Knobs, Lent, LiveStream, LoadError, PreparedSource,
-    Prompt, SLICE_FRAMES, StreamSettings,
+    Prompt, SLICE_FRAMES, Standing, StreamSettings,
 };
 use greenroom_stage::{CpuStage, Stage};
 use greenroom_sync::CancelFlag;
-use greenroom_weights::uniform;
+use greenroom_weights::{KeepingLane, uniform};
 use tempfile::TempDir;
 
 const SECOND: u64 = 48_000;
@@ -72,12 +76,12 @@ impl World {
         write_random(folder.path(), Size::Tiny, 1, |_| {}).unwrap();
         let weights = WeightFiles::of(folder.path());
         let built = folder.path().join("engines");
-        std::fs::create_dir(&built).unwrap();
+        fs::create_dir(&built).unwrap();
         for (name, component, profile, loads) in engines {
             let file = weights.of_component(*component);
             write_module_engine(&built, name, *component, profile.clone(), file, loads).unwrap();
         }
-        let acestep = opened(folder.path());
+        let acestep = opened(folder.path()).with_live_lane(Arc::new(KeepingLane::default()));
         let library = library(acestep.module_library());
         let acestep = acestep.with_engines(&built, &[library], None, &weights).unwrap();
         let stage = CpuStage::new(1 << 30);
@@ -88,6 +92,16 @@ impl World {
             stage.restore(group).unwrap();
         }
         Self { folder, acestep, stage }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("engines")
+    }
+
+    /// Names of engines and what became of them.
+    fn standings(&self) -> Vec<(String, Standing)> {
+        let states = self.engines().states().into_iter();
+        states.map(|state| (state.name, state.standing)).collect()
     }
 
     fn engines(&self) -> &dyn CompiledEngines {
@@ -146,7 +160,7 @@ fn opened(folder: &Path) -> Acestep {
     };
     let acestep = Acestep::open(folder, &folder.join("packed"), options).unwrap();
     let loras = folder.join("loras");
-    std::fs::create_dir_all(&loras).unwrap();
+    fs::create_dir_all(&loras).unwrap();
     write_random_lora(&loras.join("warm.safetensors"), Size::Tiny, 1).unwrap();
     acestep.with_loras(&loras).unwrap()
 }
@@ -320,8 +334,8 @@ fn engines_of_other_weights_are_not_known() {
     let folder = TempDir::new().unwrap();
     write_random(folder.path(), Size::Tiny, 1, |_| {}).unwrap();
     let (built, others) = (folder.path().join("engines"), folder.path().join("others"));
-    std::fs::create_dir(&built).unwrap();
-    std::fs::write(&others, "other weights").unwrap();
+    fs::create_dir(&built).unwrap();
+    fs::write(&others, "other weights").unwrap();
     write_module_engine(&built, "encode", Component::VaeEncode, encoder(4), &others, ALWAYS).unwrap();
     let acestep = opened(folder.path());
     let library = acestep.module_library();
@@ -335,4 +349,141 @@ fn engines_of_other_weights_are_not_known() {
     let nowhere = folder.path().join("nowhere");
     let refused = opened(folder.path()).with_engines(&nowhere, &[], None, &weights);
     assert!(refused.is_err_and(|error| error.to_string().contains("nowhere")));
+}
+
+#[test]
+fn graphs_are_known_as_long_as_their_stream_and_never_offered() {
+    let world = World::with(&[]);
+    assert_eq!(world.standings(), []);
+    let mut stream = world.stream(&world.prepared(3, Lent::NONE));
+    for _ in 0..4 {
+        generation(&mut *stream);
+    }
+    let states = world.engines().states();
+    assert!(
+        states
+            .iter()
+            .all(|state| state.standing == Standing::Graph && state.bytes > 0)
+    );
+    let component = |component| states.iter().filter(move |state| state.component == Some(component));
+    let windows: Vec<_> = component(Component::VaeDecode as usize)
+        .map(|state| &*state.name)
+        .collect();
+    assert_eq!(windows, ["graph/vae_decode/latents [1, 64, 25]"]);
+    let forwards: Vec<_> = component(Component::Decoder as usize)
+        .map(|state| &*state.name)
+        .collect();
+    assert!(
+        forwards.iter().any(|name| name.contains("hidden_states [2, 76, 64]")),
+        "two slots of 75 frames, padded: {forwards:?}"
+    );
+    assert_eq!(world.serving(3), [None; 3], "they run inside the modules");
+    assert_eq!(world.engines().info(0), None);
+    // A look at the folder is nothing to them.
+    world.engines().rescan().unwrap();
+    assert_eq!(world.engines().states(), states);
+    drop(stream);
+    assert_eq!(world.standings(), []);
+}
+
+/// What a look at the folder makes of it.
+fn rescanned(world: &World) -> Vec<(String, Standing)> {
+    world.engines().rescan().unwrap();
+    world.standings()
+}
+
+fn write(world: &World, name: &str, seconds: u64, loads: &[Outcome]) {
+    let weights = WeightFiles::of(world.folder.path());
+    let file = weights.of_component(Component::VaeEncode);
+    write_module_engine(&world.path(), name, Component::VaeEncode, encoder(seconds), file, loads).unwrap();
+}
+
+#[test]
+fn a_look_on_demand_offers_what_was_built_since_under_a_number_of_its_own() {
+    let world = World::with(&[("long", Component::VaeEncode, encoder(8), ALWAYS)]);
+    let serving = |seconds| world.serving(seconds)[Component::VaeEncode as usize];
+    let long = serving(3).unwrap();
+    write(&world, "short", 4, ALWAYS);
+    assert_eq!(serving(3), Some(long), "nobody looked yet");
+    rescanned(&world);
+    let short = serving(3).unwrap();
+    assert_ne!(short, long);
+    assert_eq!(
+        (serving(5), world.engines().file(short)),
+        (Some(long), Some(world.path().join("short.engine")))
+    );
+
+    // Built anew: another engine, while the old one stays on the device.
+    world.engines().load(short).unwrap();
+    write(&world, "short", 4, &[Outcome::Loaded]);
+    rescanned(&world);
+    let anew = serving(3).unwrap();
+    assert!(![short, long].contains(&anew));
+    assert_eq!(
+        world.engines().load(short),
+        Err(LoadError::NotThere(short)),
+        "its file is another's now"
+    );
+    let loaded = |standings: &[(String, Standing)]| {
+        standings
+            .iter()
+            .filter(|(_, standing)| *standing == Standing::Loaded)
+            .count()
+    };
+    assert_eq!(loaded(&world.standings()), 1);
+    world.engines().unload(short);
+    assert_eq!(loaded(&world.standings()), 0);
+    // And what is as it was keeps its number.
+    rescanned(&world);
+    assert_eq!((serving(3), serving(5)), (Some(anew), Some(long)));
+}
+
+#[test]
+fn an_engine_whose_file_has_gone_serves_while_it_is_loaded_and_not_again() {
+    let world = World::with(&[("encode-4", Component::VaeEncode, encoder(4), ALWAYS)]);
+    let serving = || world.serving(3)[Component::VaeEncode as usize];
+    let id = serving().unwrap();
+    let lent = world.lent(3);
+    for ending in ["engine", "engine.json"] {
+        fs::remove_file(world.path().join(format!("encode-4.{ending}"))).unwrap();
+    }
+    assert_eq!(rescanned(&world), [("encode-4".into(), Standing::Loaded)]);
+    assert_eq!((serving(), world.engines().file(id)), (Some(id), None));
+    world.prepared(3, lent);
+    assert_eq!(world.engines().runs(), [0, 1, 0]);
+    world.engines().unload(id);
+    assert_eq!((serving(), world.standings()), (None, Vec::new()));
+    assert_eq!(world.engines().load(id), Err(LoadError::NotThere(id)));
+    // It comes back as what it was.
+    write(&world, "encode-4", 4, ALWAYS);
+    rescanned(&world);
+    assert_eq!(serving(), Some(id));
+    // A folder that cannot be read changes nothing.
+    fs::rename(world.path(), world.folder.path().join("away")).unwrap();
+    assert!(world.engines().rescan().unwrap_err().contains("engines"));
+    assert_eq!(serving(), Some(id));
+}
+
+#[test]
+fn a_folder_may_come_after_the_pod() {
+    let folder = TempDir::new().unwrap();
+    write_random(folder.path(), Size::Tiny, 1, |_| {}).unwrap();
+    let (weights, built) = (WeightFiles::of(folder.path()), folder.path().join("engines"));
+    let acestep = opened(folder.path());
+    let library = acestep.module_library();
+    let acestep = acestep.with_engines_to_come(&built, &[library], None, &weights);
+    let engines = acestep.engines().unwrap();
+    assert!(engines.rescan().is_err());
+    fs::create_dir(&built).unwrap();
+    write_module_engine(
+        &built,
+        "encode",
+        Component::VaeEncode,
+        encoder(4),
+        &weights.autoencoder,
+        ALWAYS,
+    )
+    .unwrap();
+    engines.rescan().unwrap();
+    assert_eq!(engines.states()[0].standing, Standing::Offered);
 }

@@ -112,9 +112,6 @@ pub enum RegistryError {
         /// What the system said.
         source: io::Error,
     },
-    /// A graph of these shapes is there: it must be released before there is another.
-    #[error("{0} was captured twice")]
-    CapturedTwice(String),
     /// The shapes of a graph are no profile.
     #[error("a graph of {component} cannot have these shapes: {source}")]
     Shapes {
@@ -203,10 +200,19 @@ impl Registry {
         self.scan(folder, pod, look)
     }
 
-    /// Makes a graph known that was just captured: it serves exactly these shapes, over the modules' own weights. Gives its name.
+    /// What `scanned` knows of files in place of what was known of them; captured graphs stay.
+    pub fn replace_files(&mut self, scanned: Self) {
+        self.found = scanned.found;
+        self.engines.retain(Engine::is_captured);
+        self.engines
+            .extend(scanned.engines.into_iter().filter(|engine| !engine.is_captured()));
+    }
+
+    /// Makes a graph known that was just captured: it serves exactly these shapes, over the modules' own weights. Gives its name. There may be
+    /// several of the same shapes, each over weights with other LoRAs in them.
     ///
     /// # Errors
-    /// `CapturedTwice`, `Shapes`.
+    /// `Shapes`.
     pub fn capture(
         &mut self,
         component: Component,
@@ -216,9 +222,13 @@ impl Registry {
     ) -> Result<String, RegistryError> {
         let profile = Profile::exact(shapes).map_err(|source| RegistryError::Shapes { component, source })?;
         // No file's name has a slash in it.
-        let name = format!("graph/{component}/{profile}");
-        if self.engines.iter().any(|engine| engine.name == name) {
-            return Err(RegistryError::CapturedTwice(name));
+        let plain = format!("graph/{component}/{profile}");
+        let mut name = plain.clone();
+        for number in 2.. {
+            if self.engines.iter().all(|engine| engine.name != name) {
+                break;
+            }
+            name = format!("{plain} ({number})");
         }
         self.engines.push(Engine {
             name: name.clone(),
@@ -240,7 +250,12 @@ impl Registry {
         self.engines.len() < before
     }
 
-    /// Every engine that may be loaded.
+    /// The graphs that are there.
+    pub fn captured(&self) -> impl Iterator<Item = &Engine> {
+        self.engines.iter().filter(|engine| engine.is_captured())
+    }
+
+    /// Every engine: files that may be loaded, and captured graphs.
     #[must_use]
     pub fn engines(&self) -> &[Engine] {
         &self.engines

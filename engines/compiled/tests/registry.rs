@@ -271,15 +271,23 @@ fn a_scan_on_demand_sees_what_came_and_went_and_keeps_captured_graphs() {
 }
 
 #[test]
-fn a_graph_is_captured_once_and_only_of_shapes_that_are() {
+fn graphs_of_the_same_shapes_are_told_apart_and_what_is_no_shape_is_refused() {
     let mut registry = Registry::new();
     let mut capture = |frames| registry.capture(Component::VaeDecode, &Shapes::vae_decode(frames), Precision::Bf16, 5);
-    capture(25).unwrap();
-    capture(50).unwrap();
-    assert!(matches!(capture(25), Err(RegistryError::CapturedTwice(_))));
+    let names = [25, 50, 25, 25].map(|frames| capture(frames).unwrap());
+    let endings = names.each_ref().map(|name| name.rsplit("latents ").next().unwrap());
+    assert_eq!(
+        endings,
+        ["[1, 64, 25]", "[1, 64, 50]", "[1, 64, 25] (2)", "[1, 64, 25] (3)"]
+    );
     assert!(matches!(capture(0), Err(RegistryError::Shapes { .. })));
-    let engines = registry.engines();
-    assert_eq!(engines.len(), 2);
-    assert!(engines[0].is_captured() && engines[0].profile.covers(&Shapes::vae_decode(25)));
-    assert!(!engines[0].profile.covers(&Shapes::vae_decode(26)));
+    let first = registry.captured().next().unwrap();
+    assert!(first.is_captured() && first.profile.covers(&Shapes::vae_decode(25)));
+    assert!(!first.profile.covers(&Shapes::vae_decode(26)));
+    // The place of one that is gone is free again.
+    assert!(registry.release(&names[2]));
+    let again = registry
+        .capture(Component::VaeDecode, &Shapes::vae_decode(25), Precision::Bf16, 5)
+        .unwrap();
+    assert_eq!((again, registry.captured().count()), (names[2].clone(), 4));
 }

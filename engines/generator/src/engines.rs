@@ -35,6 +35,32 @@ pub struct EngineInfo {
     pub workspace_bytes: u64,
 }
 
+/// An engine as a person sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EngineState {
+    /// Its file's name without the ending, or what its graph covers.
+    pub name: String,
+    /// What it stands in for, in the order of [`COMPONENTS`]; none where its file does not say.
+    pub component: Option<usize>,
+    /// Device memory that it takes, or would.
+    pub bytes: u64,
+    /// What becomes of it.
+    pub standing: Standing,
+}
+
+/// What becomes of an engine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It can be loaded.
+    Offered,
+    /// It is on the device, even where its file has gone since.
+    Loaded,
+    /// It is not used, for this reason.
+    Unfit(String),
+    /// It is a graph that this process captured: on the device for as long as it is there, and never chosen or loaded.
+    Graph,
+}
+
 /// Why an engine was not loaded; nothing of it is left then, and the next try begins anew.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LoadError {
@@ -72,6 +98,15 @@ pub trait CompiledEngines: Send + Sync {
 
     /// Frees an engine that nobody is lent any more.
     fn unload(&self, id: u32);
+
+    /// Looks for engines again. A number is never given to another engine; one whose file has gone is offered as long as it is loaded.
+    ///
+    /// # Errors
+    /// In words, why nobody knows; what was known stays.
+    fn rescan(&self) -> Result<(), String>;
+
+    /// Every engine that is known, and every captured graph.
+    fn states(&self) -> Vec<EngineState>;
 
     /// How often an engine of each component has run.
     fn runs(&self) -> [u64; COMPONENTS];

@@ -11,7 +11,7 @@ mod playhead;
 mod slice;
 mod walk;
 
-pub use engines::{COMPONENTS, CompiledEngines, EngineInfo, Extent, Lent, LoadError};
+pub use engines::{COMPONENTS, CompiledEngines, EngineInfo, EngineState, Extent, Lent, LoadError, Standing};
 pub use lora::{LoadedLora, LoraAbout, LoraCatalogue, LoraInfo};
 pub use player::{Action, Player, PlayerSettings};
 pub use slice::{FADE_FRAMES_MAX, SLICE_FRAMES, Slice, Window};

@@ -28,5 +28,5 @@ pub use image::PackedImage;
 pub use keeping::KeepingLane;
 pub use layout::{ALIGNMENT, Layout, TensorEntry};
 pub use random::{RandomTensors, uniform};
-pub use recorder::{Recordable, Recorder};
+pub use recorder::{Recordable, Recorder, Register, Registration};
 pub use source::{CopiedWeights, DeviceLane, HostWeights, LaneWork, Recording, WeightSource};

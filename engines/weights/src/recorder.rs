@@ -11,17 +11,31 @@ const RUNS_BEFORE: u32 = 2;
 /// Recordings that are kept; the one that was not used for longest goes. A session plays at a few depths, guided or not.
 const KEPT_MAX: usize = 8;
 
+/// Makes a recording known, by the shape of the work. What it gives is kept as long as the recording and dropped after it.
+pub type Register<S> = Box<dyn Fn(&S) -> Registration + Send>;
+
+/// A recording is known for as long as this is there.
+pub type Registration = Box<dyn Send>;
+
 /// What is recorded of some work on a lane: `R` for each shape `S`.
 ///
 /// A shape tells everything apart that makes another recording necessary, whose weights are read included.
 pub struct Recorder<S, R> {
     lane: Arc<dyn DeviceLane>,
+    register: Option<Register<S>>,
     /// The newest last.
-    kept: Vec<(S, R)>,
+    kept: Vec<Kept<S, R>>,
     /// The last shape, and how often it came in a row.
     repeated: Option<(S, u32)>,
     /// Whether the lane records nothing, or failed to.
     eager: bool,
+}
+
+/// A recording; its fields are dropped in this order.
+struct Kept<S, R> {
+    shape: S,
+    recorded: R,
+    _registration: Option<Registration>,
 }
 
 /// Work that a [`Recorder`] may repeat.
@@ -60,9 +74,19 @@ impl<S: Copy + PartialEq + Debug, R> Recorder<S, R> {
     pub fn new(lane: Arc<dyn DeviceLane>) -> Self {
         Self {
             lane,
+            register: None,
             kept: Vec::new(),
             repeated: None,
             eager: false,
+        }
+    }
+
+    /// Makes every recording known.
+    #[must_use]
+    pub fn registering(self, register: Register<S>) -> Self {
+        Self {
+            register: Some(register),
+            ..self
         }
     }
 
@@ -72,10 +96,10 @@ impl<S: Copy + PartialEq + Debug, R> Recorder<S, R> {
     /// If the device fails.
     pub fn run<W: Recordable<S, R>>(&mut self, work: &W) -> Result<W::Output> {
         let shape = work.shape()?;
-        if let Some(place) = self.kept.iter().position(|(kept, _)| *kept == shape) {
-            let (shape, mut recorded) = self.kept.remove(place);
-            let output = work.repeat(&mut recorded);
-            self.kept.push((shape, recorded));
+        if let Some(place) = self.kept.iter().position(|kept| kept.shape == shape) {
+            let mut kept = self.kept.remove(place);
+            let output = work.repeat(&mut kept.recorded);
+            self.kept.push(kept);
             return output;
         }
         let output = work.run()?;
@@ -97,8 +121,12 @@ impl<S: Copy + PartialEq + Debug, R> Recorder<S, R> {
     fn record<W: Recordable<S, R>>(&mut self, work: &W, shape: S) {
         match work.record(&*self.lane) {
             Ok(Some(recorded)) => {
-                tracing::info!(?shape, "work is recorded");
-                self.kept.push((shape, recorded));
+                tracing::debug!(?shape, "work is recorded");
+                self.kept.push(Kept {
+                    _registration: self.register.as_ref().map(|register| register(&shape)),
+                    shape,
+                    recorded,
+                });
                 let surplus = self.kept.len().saturating_sub(KEPT_MAX);
                 self.kept.drain(..surplus);
             }
@@ -108,5 +136,102 @@ impl<S: Copy + PartialEq + Debug, R> Recorder<S, R> {
                 self.eager = true;
             }
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
+mod tests {
+    use std::sync::{Mutex, MutexGuard};
+
+    use candle_core::Device;
+
+    use super::*;
+    use crate::{image::PackedImage, source::WeightSource};
+
+    struct Lane;
+
+    impl DeviceLane for Lane {
+        fn device(&self) -> &Device {
+            &Device::Cpu
+        }
+
+        fn weights<'a>(
+            &'a self,
+            _: &'a PackedImage,
+            _: u64,
+        ) -> std::result::Result<Box<dyn WeightSource + 'a>, String> {
+            Err("there is no device".into())
+        }
+    }
+
+    /// Work of this shape, which always can be recorded.
+    struct Work(usize);
+
+    impl Recordable<usize, ()> for Work {
+        type Output = ();
+
+        fn shape(&self) -> Result<usize> {
+            Ok(self.0)
+        }
+
+        fn run(&self) -> Result<()> {
+            Ok(())
+        }
+
+        fn repeat(&self, (): &mut ()) -> Result<()> {
+            Ok(())
+        }
+
+        fn record(&self, _: &dyn DeviceLane) -> Result<Option<()>> {
+            Ok(Some(()))
+        }
+    }
+
+    /// The shapes that are known.
+    #[derive(Clone, Default)]
+    struct Book(Arc<Mutex<Vec<usize>>>);
+
+    struct Entry(Book, usize);
+
+    impl Book {
+        fn lines(&self) -> MutexGuard<'_, Vec<usize>> {
+            self.0.lock().unwrap()
+        }
+    }
+
+    impl Drop for Entry {
+        fn drop(&mut self) {
+            self.0.lines().retain(|shape| *shape != self.1);
+        }
+    }
+
+    #[test]
+    fn what_is_recorded_is_known_until_it_makes_room_or_everything_goes() {
+        let book = Book::default();
+        let register = {
+            let book = book.clone();
+            move |shape: &usize| {
+                book.lines().push(*shape);
+                Box::new(Entry(book.clone(), *shape)) as Registration
+            }
+        };
+        let mut recorder = Recorder::new(Arc::new(Lane)).registering(Box::new(register));
+        let mut work = |shape, times| (0..times).for_each(|_| recorder.run(&Work(shape)).unwrap());
+        work(0, 2);
+        assert!(book.lines().is_empty(), "one that is passed through is not recorded");
+        for shape in 0..KEPT_MAX {
+            work(shape, 3);
+        }
+        work(0, 1);
+        work(100, 3);
+        let expected = [0].into_iter().chain(2..KEPT_MAX).chain([100]).collect::<Vec<_>>();
+        assert_eq!(
+            *book.lines(),
+            expected,
+            "the one that was not used for longest has gone"
+        );
+        drop(recorder);
+        assert!(book.lines().is_empty());
     }
 }

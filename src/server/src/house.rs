@@ -106,15 +106,17 @@ fn acestep(config: &Config, device: &Device) -> anyhow::Result<Acestep> {
     with_engines(acestep, config, device, &WeightFiles::of(folder))
 }
 
-/// The compiled engines of the folder that is configured, or of the models directory where that has one.
+/// The compiled engines of the folder that is configured, or of the models directory where that has one, now or later.
 fn with_engines(acestep: Acestep, config: &Config, device: &Device, weights: &WeightFiles) -> anyhow::Result<Acestep> {
-    let found = || Some(config.models_dir.join(ENGINES)).filter(|folder| folder.is_dir());
-    let Some(folder) = config.engines_dir.clone().or_else(found) else {
-        return Ok(acestep);
-    };
-    let libraries = engine_libraries(&acestep);
+    let (libraries, gpu) = (engine_libraries(&acestep), device.compute_capability());
+    let default = config.models_dir.join(ENGINES);
+    let folder = config.engines_dir.as_ref().unwrap_or(&default);
+    // The folder that nobody named need not be there.
+    if config.engines_dir.is_none() && !folder.is_dir() {
+        return Ok(acestep.with_engines_to_come(folder, &libraries, gpu, weights));
+    }
     acestep
-        .with_engines(&folder, &libraries, device.compute_capability(), weights)
+        .with_engines(folder, &libraries, gpu, weights)
         .context("compiled engines cannot be used: name another folder by --engines-dir, or an empty one")
 }
 

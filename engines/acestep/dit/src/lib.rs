@@ -27,5 +27,6 @@ pub use layout::keys;
 pub use lora::{Lora, LoraError, LoraProblem, write_random_lora};
 pub use network::{Dit, DitError, Memory};
 pub use pack::{LAYOUT_VERSION, pack};
+pub use recorded::ForwardShape;
 pub use runner::{Runner, Running};
 pub use workspace::workspace_bytes;

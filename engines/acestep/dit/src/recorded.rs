@@ -10,13 +10,15 @@ use crate::{
     runner::Assembled,
 };
 
-/// What a recording is of.
+/// What a recorded forward is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Shape {
-    slots: usize,
-    frames: usize,
+pub struct ForwardShape {
+    /// Slots that step at once.
+    pub slots: usize,
+    /// Frames of each.
+    pub frames: usize,
     /// Rows of the memories that lie side by side.
-    states: usize,
+    pub states: usize,
     /// Where the network lies whose weights are read.
     network: usize,
 }
@@ -44,12 +46,12 @@ pub(crate) struct Forward<'a> {
     pub(crate) assembled: &'a Assembled,
 }
 
-impl Recordable<Shape, Recorded> for Forward<'_> {
+impl Recordable<ForwardShape, Recorded> for Forward<'_> {
     type Output = Tensor;
 
-    fn shape(&self) -> Result<Shape> {
+    fn shape(&self) -> Result<ForwardShape> {
         let (slots, frames, _) = self.latents.dims3()?;
-        Ok(Shape {
+        Ok(ForwardShape {
             slots,
             frames,
             states: self.assembled.memories.values.dim(2)?,

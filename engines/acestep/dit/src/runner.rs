@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use candle_core::{Device, Result, Tensor};
 use greenroom_diffusion::{Batch, Denoiser};
-use greenroom_weights::{DeviceLane, Recordable, Recorder};
+use greenroom_weights::{DeviceLane, Recordable, Recorder, Register};
 
 use crate::{
     network::{Dit, Memories, Memory},
-    recorded::{Forward, Recorded, Shape},
+    recorded::{Forward, ForwardShape, Recorded},
     time,
 };
 
@@ -20,7 +20,7 @@ const STATES_STEP: usize = 32;
 pub struct Runner {
     /// Those of the last forward.
     assembled: Option<Assembled>,
-    recorder: Option<Recorder<Shape, Recorded>>,
+    recorder: Option<Recorder<ForwardShape, Recorded>>,
 }
 
 /// Prompts, and their memories side by side.
@@ -42,6 +42,15 @@ impl Runner {
         Self {
             assembled: None,
             recorder: Some(Recorder::new(lane)),
+        }
+    }
+
+    /// Makes every recording known.
+    #[must_use]
+    pub fn registering(self, register: Register<ForwardShape>) -> Self {
+        Self {
+            recorder: self.recorder.map(|recorder| recorder.registering(register)),
+            ..self
         }
     }
 

@@ -27,7 +27,7 @@ pub use conformance::conformance;
 pub use error::OobleckError;
 pub use layout::keys;
 pub use pack::{LAYOUT_VERSION, pack};
-pub use recorded::Windows;
+pub use recorded::{WindowShape, Windows};
 pub use window::Window;
 
 use config::tiles;

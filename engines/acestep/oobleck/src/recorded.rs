@@ -3,20 +3,21 @@
 use std::sync::{Arc, Weak};
 
 use candle_core::{DType, Result, Tensor};
-use greenroom_weights::{DeviceLane, Recordable, Recorder, Recording};
+use greenroom_weights::{DeviceLane, Recordable, Recorder, Recording, Register};
 
 use crate::{Oobleck, Window};
 
 /// What a stream keeps between windows. It holds no weights: these may be parked meanwhile.
 #[derive(Default)]
 pub struct Windows {
-    recorder: Option<Recorder<Shape, Recorded>>,
+    recorder: Option<Recorder<WindowShape, Recorded>>,
 }
 
-/// What a recording is of.
+/// What a recorded window is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Shape {
-    frames: usize,
+pub struct WindowShape {
+    /// Frames that are decoded.
+    pub frames: usize,
     /// The first frame that is kept, and how many are.
     kept: (usize, usize),
     /// Where the network lies whose weights are read.
@@ -46,6 +47,14 @@ impl Windows {
         }
     }
 
+    /// Makes every recording known.
+    #[must_use]
+    pub fn registering(self, register: Register<WindowShape>) -> Self {
+        Self {
+            recorder: self.recorder.map(|recorder| recorder.registering(register)),
+        }
+    }
+
     /// As [`Oobleck::decode_this`], while the caller leases the network's weights.
     ///
     /// # Errors
@@ -58,12 +67,12 @@ impl Windows {
     }
 }
 
-impl Recordable<Shape, Recorded> for Decoding<'_> {
+impl Recordable<WindowShape, Recorded> for Decoding<'_> {
     /// [samples, 2] f32, valid until the next repetition.
     type Output = Tensor;
 
-    fn shape(&self) -> Result<Shape> {
-        Ok(Shape {
+    fn shape(&self) -> Result<WindowShape> {
+        Ok(WindowShape {
             frames: self.window.frames(),
             kept: (self.window.kept.start, self.window.kept.len()),
             network: Arc::as_ptr(self.network).addr(),
