@@ -4,9 +4,9 @@ use std::fmt;
 
 use crate::{
     component::Component,
-    profile::Shapes,
+    profile::{PUBLIC_WIDTH, Shapes},
     registry::Engine,
-    standard::{Length, standard_profile},
+    standard::Target,
 };
 
 /// The device's ledger as a choice sees it, in bytes.
@@ -52,16 +52,16 @@ pub enum Load {
 pub struct BuildCommand {
     /// Which component.
     pub component: Component,
-    /// The shortest that covers what was asked for.
-    pub length: Length,
+    /// The smallest that covers what was asked for.
+    pub target: Target,
 }
 
 impl fmt::Display for BuildCommand {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (component, length) = (self.component.option(), self.length);
+        let (component, target) = (self.component.option(), self.target);
         write!(
             formatter,
-            "greenroom engines build --component {component} --duration {length}"
+            "greenroom engines build --component {component} --duration {target}"
         )
     }
 }
@@ -153,7 +153,8 @@ pub fn choose<'a>(
 
 /// What builds the smallest engine that covers `shapes`.
 fn build_command(component: Component, shapes: &Shapes) -> Option<BuildCommand> {
-    let covers = |length: &Length| standard_profile(component, *length).covers(shapes);
-    let length = Length::ALL.into_iter().find(covers)?;
-    Some(BuildCommand { component, length })
+    let profile = |target: &Target| target.profile(component, PUBLIC_WIDTH);
+    let covers = |target: &Target| profile(target).is_some_and(|profile| profile.covers(shapes));
+    let target = Target::ALL.into_iter().find(covers)?;
+    Some(BuildCommand { component, target })
 }

@@ -25,7 +25,7 @@ pub use metadata::{ComputeCapability, EngineFile, Library, LibraryName, Metadata
 pub use prewarm::{Prewarm, Warmed, warm};
 pub use profile::{PUBLIC_WIDTH, Profile, ProfileError, Range, Shapes};
 pub use registry::{Engine, Found, Look, Origin, Registry, RegistryError};
-pub use standard::{Length, standard_profile, standard_profile_of_width};
+pub use standard::{Length, Target, standard_profile, standard_profile_of_width};
 
 /// The Python script that writes a component as ONNX. It is in the program, so that a pod needs no checkout to build its engines.
 pub const EXPORT_SCRIPT: &str = include_str!("../export/export.py");

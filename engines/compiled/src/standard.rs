@@ -11,6 +11,8 @@ use crate::{
 const FRAME_RATE: u64 = 25;
 /// Samples a second.
 const SAMPLE_RATE: u64 = 48_000;
+/// Frames of a window as it is decoded while it plays: the sound's and those around it, with one more where it does not begin with a frame.
+const WINDOW_FRAMES: [u64; 2] = [25, 26];
 /// The length that every engine is tuned for, whatever the longest that it takes.
 const TUNED_SECONDS: u64 = 60;
 
@@ -44,6 +46,56 @@ impl fmt::Display for Length {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}", self.seconds())
     }
+}
+
+/// What an engine is built for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Target {
+    /// What is decoded at a time while it plays.
+    Window,
+    /// Music of up to that length.
+    Music(Length),
+}
+
+impl Target {
+    /// All, the smallest first.
+    pub const ALL: [Self; 4] = [
+        Self::Window,
+        Self::Music(Length::S60),
+        Self::Music(Length::S120),
+        Self::Music(Length::S240),
+    ];
+
+    /// The profile of a component's engine for it, where the states of a condition are so wide; none where there is no such engine: windows
+    /// are only decoded.
+    #[must_use]
+    pub fn profile(self, component: Component, width: u64) -> Option<Profile> {
+        match (self, component) {
+            (Self::Music(length), _) => Some(standard_profile_of_width(component, length, width)),
+            (Self::Window, Component::VaeDecode) => Some(window_profile()),
+            (Self::Window, _) => None,
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Window => formatter.write_str("window"),
+            Self::Music(length) => length.fmt(formatter),
+        }
+    }
+}
+
+fn window_profile() -> Profile {
+    let [least, most] = WINDOW_FRAMES.map(|frames| vec![1, 64, frames]);
+    let range = Range {
+        name: "latents".into(),
+        min: least,
+        opt: most.clone(),
+        max: most,
+    };
+    Profile::new(vec![range]).unwrap_or_else(|error| unreachable!("it is a profile: {error}"))
 }
 
 /// The profile of a component's engine for so much music, as the reference builds them:
@@ -105,6 +157,17 @@ mod tests {
                 reach = profile.reach();
             }
         }
+    }
+
+    #[test]
+    fn windows_are_decoded_and_nothing_else() {
+        let of = |component| Target::Window.profile(component, PUBLIC_WIDTH);
+        let profile = of(Component::VaeDecode).unwrap();
+        let covered = [24, 25, 26, 27].map(|frames| profile.covers(&Shapes::vae_decode(frames)));
+        assert_eq!(covered, [false, true, true, false]);
+        assert_eq!([of(Component::Decoder), of(Component::VaeEncode)], [None, None]);
+        let reaches = Target::ALL.map(|target| target.profile(Component::VaeDecode, 1).map(|profile| profile.reach()));
+        assert!(reaches.is_sorted(), "the smallest first");
     }
 
     #[test]

@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
 
 use greenroom_compiled::{
-    Choice, Component, Digest, Eager, Engine, Length, Load, Origin, Precision, Profile, Range, Room, Shapes, choose,
-    standard_profile,
+    Choice, Component, Digest, Eager, Engine, Length, Load, Origin, PUBLIC_WIDTH, Precision, Profile, Range, Room,
+    Shapes, Target, choose, standard_profile,
 };
 use proptest::prelude::*;
 
@@ -182,12 +182,43 @@ fn where_there_is_neither_the_exact_build_command_is_told() {
             &short,
             Some("decoder --duration 120"),
         ),
+        (
+            Component::VaeDecode,
+            Shapes::vae_decode(26),
+            &short,
+            Some("vae-decode --duration window"),
+        ),
         // No profile that is built covers these.
+        (Component::VaeDecode, Shapes::vae_decode(27), &short, None),
         (Component::Decoder, Shapes::decoder(9, 1500, 200), &short, None),
         (Component::VaeEncode, sound(241), &short, None),
     ] {
         let expected = words.map(|words| format!("greenroom engines build --component {words}"));
         assert_eq!(command(component, &shapes, built), expected, "{shapes}");
+    }
+}
+
+#[test]
+fn what_a_build_command_builds_serves_what_was_asked_for() {
+    for (component, shapes) in [
+        (Component::VaeDecode, Shapes::vae_decode(25)),
+        (Component::VaeDecode, Shapes::vae_decode(26)),
+        (Component::VaeDecode, Shapes::vae_decode(125)),
+        (Component::VaeEncode, sound(95)),
+        (Component::Decoder, Shapes::decoder(4, 3000, 200)),
+    ] {
+        let all: Vec<Engine> = Target::ALL
+            .into_iter()
+            .filter_map(|target| {
+                let profile = target.profile(component, PUBLIC_WIDTH)?;
+                Some(engine(&target.to_string(), component, profile, [1, 0]))
+            })
+            .collect();
+        let choose = |built| choose(component, &shapes, built, None, room(100, 0), Eager::Absent);
+        let Choice::NotBuilt { command: Some(command) } = choose(&[]) else {
+            panic!("nothing builds {shapes}")
+        };
+        assert_eq!(chosen(choose(&all)).0, command.target.to_string(), "{shapes}");
     }
 }
 

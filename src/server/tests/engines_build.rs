@@ -158,6 +158,15 @@ fn engines_of_every_component_are_built_and_chosen_by_what_they_take() {
 }
 
 #[test]
+fn an_engine_for_windows_serves_what_is_decoded_while_it_plays() {
+    let folder = tempfile::tempdir().unwrap();
+    printed(&build(folder.path(), "vae-decode", "window", &[]));
+    assert!(chosen(folder.path(), "vae-decode", "1").starts_with("vae_decode_mixed_window_sm89: "));
+    let refused = refused(&build(folder.path(), "decoder", "window", &[]));
+    assert!(refused.contains("only vae-decode"), "{refused}");
+}
+
+#[test]
 fn what_is_there_is_built_anew_only_when_asked_or_when_it_is_not_whole() {
     let folder = tempfile::tempdir().unwrap();
     let build = |more: &[&str]| printed(&build(folder.path(), "vae-decode", "60", more));

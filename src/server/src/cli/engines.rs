@@ -102,6 +102,7 @@ Needs TensorRT for RTX, Python 3 with the package onnx, and no GPU if one is nam
 The engine and what is written beside it appear in the folder whole or not at all:
   greenroom engines build --component vae-encode --duration 120 --acestep-models-dir models
   greenroom engines build --component decoder --duration 60 --acestep-models-dir models --compute-capability 8.9
+  greenroom engines build --component vae-decode --duration window --acestep-models-dir models
   greenroom engines build --component decoder --duration 60 --acestep-models-dir models --dry-run")]
     Build(build::Arguments),
 }

@@ -1,5 +1,7 @@
 //! `greenroom engines build`: from a checkpoint to an engine and what is written beside it.
 
+mod workplace;
+
 use std::{
     fmt::Write as _,
     fs::{self, File},
@@ -9,6 +11,8 @@ use std::{
     time::Duration,
 };
 
+use super::{component_parser, weights};
+use crate::config::Config;
 use anyhow::{Context, anyhow, bail, ensure};
 use clap::{
     Args,
@@ -16,15 +20,12 @@ use clap::{
 };
 use greenroom_acestep::transformer_width;
 use greenroom_compiled::{
-    Component, ComputeCapability, Digest, EXPORT_SCRIPT, EngineFile, Length, Library, LibraryName, Metadata,
-    PUBLIC_WIDTH, Precision, Profile, SCHEMA, standard_profile_of_width,
+    Component, ComputeCapability, Digest, EXPORT_SCRIPT, EngineFile, Library, LibraryName, Metadata, PUBLIC_WIDTH,
+    Precision, Profile, SCHEMA, Target,
 };
 use greenroom_tensorrt::{BuildRequest, GPUS, Step, Tensorrt, TensorrtError, check_gpus};
 use indicatif::ProgressBar;
-use tempfile::TempDir;
-
-use super::{component_parser, weights};
-use crate::config::Config;
+use workplace::Workplace;
 
 /// What to build.
 #[derive(Args, Debug)]
@@ -32,9 +33,9 @@ pub(super) struct Arguments {
     /// Which part of the generator
     #[arg(long, value_parser = component_parser())]
     component: Component,
-    /// Seconds of music that it shall take
-    #[arg(long, value_parser = length_parser())]
-    duration: Length,
+    /// Seconds of music that it shall take; "window", for vae-decode, is what is decoded at a time while it plays
+    #[arg(long, value_parser = target_parser())]
+    duration: Target,
     /// Say what would be done, and do nothing
     #[arg(long)]
     dry_run: bool,
@@ -46,9 +47,9 @@ pub(super) struct Arguments {
     python: PathBuf,
 }
 
-fn length_parser() -> impl TypedValueParser<Value = Length> {
-    PossibleValuesParser::new(["60", "120", "240"]).try_map(|word| {
-        let named = Length::ALL.into_iter().find(|length| length.to_string() == word);
+fn target_parser() -> impl TypedValueParser<Value = Target> {
+    PossibleValuesParser::new(["window", "60", "120", "240"]).try_map(|word| {
+        let named = Target::ALL.into_iter().find(|target| target.to_string() == word);
         named.ok_or("no engine is built for so much music")
     })
 }
@@ -138,18 +139,23 @@ impl Job {
             Component::Decoder => transformer_width(models)? as u64,
             Component::VaeEncode | Component::VaeDecode => PUBLIC_WIDTH,
         };
+        let profile = arguments.duration.profile(component, width);
+        let reach = match arguments.duration {
+            Target::Window => "window".to_owned(),
+            Target::Music(length) => format!("{length}s"),
+        };
         let targets: Vec<String> = gpus.iter().map(|gpu| format!("sm{}{}", gpu.major, gpu.minor)).collect();
         Ok(Self {
             component,
-            profile: standard_profile_of_width(component, arguments.duration, width),
+            profile: profile.with_context(|| {
+                format!(
+                    "only vae-decode works on windows: for {} name --duration 60, 120 or 240",
+                    component.option()
+                )
+            })?,
             // The library prepares such an engine by running a part of it.
             refit: component == Component::Decoder && here.is_some_and(|here| GPUS.contains(&here)),
-            name: format!(
-                "{component}_{}_{}s_{}",
-                Precision::Mixed.name(),
-                arguments.duration,
-                targets.join("_")
-            ),
+            name: format!("{component}_{}_{reach}_{}", Precision::Mixed.name(), targets.join("_")),
             gpus,
             folder,
             weights: weights(models, component),
@@ -217,11 +223,11 @@ impl Job {
     /// Builds it in a folder of its own and moves it to its place: there is a whole engine or the one that was there before.
     fn build(&self, library: &Tensorrt, checkpoint: Digest, progress: &Progress) -> anyhow::Result<Metadata> {
         let refused = |error: io::Error| disk(&self.folder, error);
-        let work = tempfile::Builder::new()
-            .prefix(".build-")
-            .tempdir_in(&self.folder)
-            .map_err(refused)?;
-        let onnx = self.export(&work, progress)?;
+        let (work, swept) = Workplace::among(&self.folder).map_err(refused)?;
+        for left in swept {
+            progress.say(format!("removed {left}, which a build left that was cut off"));
+        }
+        let onnx = self.export(work.path(), progress)?;
         let engine = work.path().join("engine");
         let mut file = File::create(&engine).map_err(refused)?;
         let request = BuildRequest {
@@ -267,9 +273,9 @@ impl Job {
     }
 
     /// Has Python write the network down; gives where it is.
-    fn export(&self, work: &TempDir, progress: &Progress) -> anyhow::Result<PathBuf> {
+    fn export(&self, work: &Path, progress: &Progress) -> anyhow::Result<PathBuf> {
         let refused = |error: io::Error| disk(&self.folder, error);
-        let place = |name: &str| work.path().join(name);
+        let place = |name: &str| work.join(name);
         let (script, onnx, complaints) = (place("export.py"), place("network.onnx"), place("complaints"));
         fs::write(&script, EXPORT_SCRIPT).map_err(refused)?;
         progress.say(format!("writing the network of {} down", self.component));

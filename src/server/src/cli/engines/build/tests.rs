@@ -3,6 +3,9 @@
 use std::os::unix::fs::PermissionsExt;
 
 use greenroom_acestep::{Size, write_random};
+use greenroom_compiled::{Length, Shapes};
+
+use tempfile::TempDir;
 
 use super::*;
 
@@ -18,7 +21,7 @@ fn models() -> TempDir {
 fn arguments(component: Component, python: &Path) -> Arguments {
     Arguments {
         component,
-        duration: Length::S120,
+        duration: Target::Music(Length::S120),
         dry_run: false,
         force: false,
         python: python.into(),
@@ -49,6 +52,23 @@ fn an_engine_is_for_the_gpu_that_is_named_else_for_the_one_that_is_here() {
         .err()
         .unwrap();
     assert!(unnamed.to_string().contains("--acestep-models-dir"), "{unnamed}");
+}
+
+#[test]
+fn an_engine_for_windows_is_the_decoders_of_latents_alone() {
+    let models = models();
+    let job = |component| {
+        let arguments = Arguments {
+            duration: Target::Window,
+            ..arguments(component, Path::new("python3"))
+        };
+        Job::new(&arguments, Some(models.path()), "engines".into(), &[ADA], None)
+    };
+    let windows = job(Component::VaeDecode).unwrap();
+    assert_eq!(windows.name, "vae_decode_mixed_window_sm89");
+    assert!(windows.profile.covers(&Shapes::vae_decode(26)));
+    let refused = job(Component::Decoder).err().unwrap().to_string();
+    assert!(refused.contains("for decoder name --duration 60"), "{refused}");
 }
 
 #[test]
@@ -89,7 +109,7 @@ fn exported(script: &str) -> anyhow::Result<PathBuf> {
     fs::set_permissions(&python, fs::Permissions::from_mode(0o755)).unwrap();
     let arguments = arguments(Component::VaeDecode, &python);
     let job = Job::new(&arguments, Some(models.path()), folder.path().into(), &[ADA], None)?;
-    job.export(&tempfile::tempdir().unwrap(), &Progress::new())
+    job.export(tempfile::tempdir().unwrap().path(), &Progress::new())
 }
 
 #[test]
@@ -111,7 +131,9 @@ fn where_there_is_no_python_it_is_said_what_to_do() {
     let models = models();
     let arguments = arguments(Component::VaeDecode, Path::new("/nowhere/python3"));
     let job = Job::new(&arguments, Some(models.path()), models.path().into(), &[ADA], None).unwrap();
-    let error = job.export(&tempfile::tempdir().unwrap(), &Progress::new()).unwrap_err();
+    let error = job
+        .export(tempfile::tempdir().unwrap().path(), &Progress::new())
+        .unwrap_err();
     let error = error.to_string();
     assert!(
         error.contains("/nowhere/python3 cannot be started") && error.contains("--python"),
