@@ -96,6 +96,30 @@ pub struct LoraMetadata {
     pub has_metadata: bool,
 }
 
+/// `GET /api/engines`, and what `POST /api/engines/scan` found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, TS)]
+pub struct EngineList {
+    /// All that are known.
+    pub engines: Vec<EngineEntry>,
+}
+
+/// One compiled engine or captured graph.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, TS)]
+pub struct EngineEntry {
+    /// Its name.
+    pub name: String,
+    /// `decoder`, `vae_encode`, `vae_decode`; null where its file does not say.
+    pub component: Option<String>,
+    /// `offered`, `loaded`, `unfit`, `graph`.
+    pub state: String,
+    /// Bytes on the device: of one that is not loaded, those that it would take.
+    pub bytes: u64,
+    /// Why it is not used, where its state is `unfit`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub error: Option<String>,
+}
+
 /// `GET /api/tracks/<name>`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, TS)]
 pub struct TrackState {

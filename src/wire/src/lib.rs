@@ -22,5 +22,5 @@ pub use first_frame::{
 };
 pub use knobs::KnobValue;
 pub use pcm_frame::{PcmFrame, PcmFrameError};
-pub use server_message::{Ready, ServerMessage, StemState, UploadOk, Vram, VramGroup};
+pub use server_message::{Ready, ServerMessage, StemState, UploadOk, Vram, VramEngine, VramGroup};
 pub use slice::{Mirror, SliceError, SliceHeader};

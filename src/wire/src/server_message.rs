@@ -266,12 +266,27 @@ pub struct Vram {
     pub phase: String,
     /// Every weight group.
     pub groups: Vec<VramGroup>,
+    /// The compiled engines on the device, at most one a component but for a moment; their bytes are among those of workspaces.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[ts(optional, as = "Option<Vec<VramEngine>>")]
+    pub engines: Vec<VramEngine>,
     /// Bytes that residents and workspaces may fill.
     pub budget_bytes: u64,
     /// Bytes of workspaces.
     pub workspace_bytes: u64,
     /// Bytes of resident weights.
     pub resident_bytes: u64,
+}
+
+/// One compiled engine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, TS)]
+pub struct VramEngine {
+    /// `decoder`, `vae_encode`, `vae_decode`.
+    pub component: String,
+    /// Its name.
+    pub name: String,
+    /// Bytes of weights and workspace.
+    pub bytes: u64,
 }
 
 /// One weight group.

@@ -3,8 +3,8 @@
 use ts_rs::{Config, TS};
 
 use crate::{
-    CloseCode, ErrorCode, Reaction, ServerMessage, StemSourceMode, StemState, UploadHeader, UploadOk, Vram, VramGroup,
-    constants, http,
+    CloseCode, ErrorCode, Reaction, ServerMessage, StemSourceMode, StemState, UploadHeader, UploadOk, Vram, VramEngine,
+    VramGroup, constants, http,
     knobs::{Effect, KNOBS, Kind, Knob},
     server_message::Ready,
 };
@@ -127,11 +127,14 @@ fn types(text: &mut String) {
         UploadHeader::decl(&config),
         UploadOk::decl(&config),
         Ready::decl(&config),
+        VramEngine::decl(&config),
         VramGroup::decl(&config),
         Vram::decl(&config),
         http::LoraMetadata::decl(&config),
         http::LoraEntry::decl(&config),
         http::Loras::decl(&config),
+        http::EngineEntry::decl(&config),
+        http::EngineList::decl(&config),
         http::ServerInfo::decl(&config),
         http::TrackState::decl(&config),
         http::HttpError::decl(&config),

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use greenroom_wire::{
-    CloseCode, ErrorCode, Reaction, Ready, ServerMessage, StemState, UploadOk, Vram, VramGroup,
+    CloseCode, ErrorCode, Reaction, Ready, ServerMessage, StemState, UploadOk, Vram, VramEngine, VramGroup,
     http::{LoraEntry, LoraMetadata, Loras, ServerInfo},
 };
 use serde_json::{Value, json};
@@ -257,21 +257,28 @@ fn answers_to_live_messages() {
 
 #[test]
 fn who_is_on_the_device() {
-    is(
-        ServerMessage::Vram(Vram {
-            phase: "parked".into(),
-            groups: vec![VramGroup {
-                name: "dit".into(),
-                state: "parked".into(),
-                bytes: 5,
-            }],
-            budget_bytes: 10,
-            workspace_bytes: 1,
-            resident_bytes: 0,
-        }),
-        json!({"type": "vram", "phase": "parked", "groups": [{"name": "dit", "state": "parked", "bytes": 5}], "budget_bytes": 10,
-            "workspace_bytes": 1, "resident_bytes": 0}),
-    );
+    let mut vram = Vram {
+        phase: "parked".into(),
+        groups: vec![VramGroup {
+            name: "dit".into(),
+            state: "parked".into(),
+            bytes: 5,
+        }],
+        engines: Vec::new(),
+        budget_bytes: 10,
+        workspace_bytes: 1,
+        resident_bytes: 0,
+    };
+    let mut expected = json!({"type": "vram", "phase": "parked", "groups": [{"name": "dit", "state": "parked", "bytes": 5}],
+        "budget_bytes": 10, "workspace_bytes": 1, "resident_bytes": 0});
+    is(ServerMessage::Vram(vram.clone()), expected.clone());
+    vram.engines.push(VramEngine {
+        component: "decoder".into(),
+        name: "decoder-60".into(),
+        bytes: 3,
+    });
+    expected["engines"] = json!([{"component": "decoder", "name": "decoder-60", "bytes": 3}]);
+    is(ServerMessage::Vram(vram), expected);
 }
 
 #[test]

@@ -10,10 +10,11 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use greenroom_director::StemsPhase;
+use greenroom_director::{Component, Failure, StemsPhase};
+use greenroom_generator::{EngineState, Standing};
 use greenroom_wire::{
     ErrorCode, StemState,
-    http::{Loras, ServerInfo, TrackState},
+    http::{EngineEntry, EngineList, Loras, ServerInfo, TrackState},
 };
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
@@ -35,6 +36,8 @@ pub(super) fn routes(net: Arc<Net>) -> Router {
     let guarded = Router::new()
         .route("/api/loras", get(loras))
         .route("/api/videos", get(videos))
+        .route("/api/engines", get(engines))
+        .route("/api/engines/scan", axum::routing::post(scan_engines))
         .route("/api/fixtures", get(fixtures))
         .route("/api/user_uploads", get(user_uploads))
         .route("/api/tracks", tracks)
@@ -112,6 +115,47 @@ async fn loras(State(net): Shared) -> Json<Loras> {
 /// The pod has no videos of its own; clients ask for the list.
 async fn videos() -> Json<Vec<String>> {
     Json(Vec::new())
+}
+
+async fn engines(State(net): Shared) -> Json<EngineList> {
+    Json(engine_list(net.pod.engines()))
+}
+
+/// Looks for engines again, so that what was built meanwhile is used; answers with what there is.
+async fn scan_engines(State(net): Shared) -> Result<Json<EngineList>, Problem> {
+    match net.pod.rescan_engines().await {
+        Ok(engines) => Ok(Json(engine_list(engines))),
+        Err(refusal) if refusal.failure == Failure::EngineNotBuilt => Err(Problem::with_status(
+            StatusCode::NOT_FOUND,
+            refusal.code(),
+            refusal.message,
+        )),
+        Err(refusal) => Err(refusal.into()),
+    }
+}
+
+fn engine_list(engines: Vec<EngineState>) -> EngineList {
+    let entry = |engine: EngineState| {
+        let (state, error) = match engine.standing {
+            Standing::Offered => ("offered", None),
+            Standing::Loaded => ("loaded", None),
+            Standing::Graph => ("graph", None),
+            Standing::Unfit(reason) => ("unfit", Some(reason)),
+        };
+        EngineEntry {
+            name: engine.name,
+            component: engine
+                .component
+                .and_then(|component| Component::ALL.get(component))
+                .map(|component| component.name().to_owned()),
+            state: state.to_owned(),
+            bytes: engine.bytes,
+            error,
+        }
+    };
+    EngineList {
+        engines: engines.into_iter().map(entry).collect(),
+    }
 }
 
 async fn fixtures(State(net): Shared) -> Json<Vec<String>> {

@@ -113,6 +113,9 @@ impl Announcer {
         self.shared
             .telemetry
             .job_ended(task, outcome, || self.shared.stage.read());
+        if matches!(task, Task::LoadEngine { .. } | Task::UnloadEngine { .. }) {
+            self.tell_vram(&self.shared.stage.read());
+        }
     }
 
     fn send(&self, connection: ConnectionId, outgoing: Outgoing) {
@@ -295,9 +298,13 @@ impl Announcer {
     fn placed(&self, group: Group, phase: Phase) {
         let reading = self.shared.stage.read();
         self.shared.telemetry.placed(group, phase, &reading);
+        self.tell_vram(&reading);
+    }
+
+    fn tell_vram(&self, reading: &Reading) {
         let watchers = self.shared.desks.vram_watchers();
         if !watchers.is_empty() {
-            let vram = self.vram(&reading);
+            let vram = self.vram(reading);
             for watcher in watchers {
                 self.news(watcher, ServerMessage::Vram(vram.clone()));
             }
@@ -320,6 +327,7 @@ impl Announcer {
         Vram {
             phase: telemetry.vram_phase().map_or("", |phase| phase.name()).to_owned(),
             groups: telemetry.phases().into_iter().map(group).collect(),
+            engines: self.shared.loaded_engines(),
             budget_bytes: self.shared.plan.budget_bytes,
             workspace_bytes: reading.workspace,
             resident_bytes: reading.resident.values().sum(),

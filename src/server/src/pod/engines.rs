@@ -8,10 +8,11 @@ use std::{
 
 use greenroom_compiled::Prewarm;
 use greenroom_director::{Component, Engine, EngineId, Engines, Event, Failure, Outcome, TrackId};
-use greenroom_generator::{CompiledEngines, EngineInfo, Extent, Lent, LoadError, Walk};
+use greenroom_generator::{CompiledEngines, EngineInfo, EngineState, Extent, Lent, LoadError, Standing, Walk};
 use greenroom_stage::Workspace;
+use greenroom_wire::VramEngine;
 
-use super::{job::JobError, shared::Shared, telemetry::Metric};
+use super::{job::JobError, outbox::Refusal, shared::Shared, telemetry::Metric};
 
 /// What the pod holds for its engines.
 #[derive(Default)]
@@ -43,9 +44,34 @@ impl Loads {
             Metric::gauge("engines_loaded", "Compiled engines on the device.", loaded as f64),
             Metric::gauge("engines_bytes", "Device memory of compiled engines.", bytes as f64),
         ];
+        let states = engines.states();
         for (component, runs) in Component::ALL.into_iter().zip(engines.runs()) {
+            let label = ("component", component.name());
             let ran = Metric::counter("engine_runs_total", "Times that a compiled engine ran.", runs);
-            metrics.push(ran.labelled(&[("component", component.name())]));
+            metrics.push(ran.labelled(&[label]));
+            let of = |standing: &Standing| {
+                let is_it =
+                    |state: &&EngineState| state.component == Some(component as usize) && state.standing == *standing;
+                states.iter().filter(is_it).collect::<Vec<_>>()
+            };
+            for state in of(&Standing::Loaded) {
+                let slot = Metric::gauge("engine_loaded", "Which compiled engine is on the device.", 1.0);
+                metrics.push(slot.labelled(&[label, ("engine", &state.name)]));
+            }
+            let graphs = of(&Standing::Graph);
+            let captured = Metric::gauge(
+                "engine_graphs",
+                "Graphs that were captured and are there.",
+                graphs.len() as f64,
+            );
+            metrics.push(captured.labelled(&[label]));
+            let bytes: u64 = graphs.iter().map(|graph| graph.bytes).sum();
+            let bytes = Metric::gauge(
+                "engine_graphs_bytes",
+                "What lies between the steps of captured graphs.",
+                bytes as f64,
+            );
+            metrics.push(bytes.labelled(&[label]));
         }
         metrics
     }
@@ -60,6 +86,7 @@ impl Shared {
     /// Which engines serve a track as it will be played; none where the generator has none, or nobody knows the track's length yet.
     pub(super) fn measure(&self, track: TrackId, walk: Option<Walk>) -> Option<Event> {
         let engines = self.generator.engines()?;
+        self.tracks.change(track, |entry| entry.walk = walk);
         let frames = self.tracks.frames(track)? as u64;
         let part = walk.and_then(|walk| walk.part(0, frames));
         let serving = engines.serving(Extent {
@@ -79,6 +106,29 @@ impl Shared {
         };
         self.read_ahead(track, engines);
         self.events.tell_blocking(Event::SourceMeasured { track, engines });
+    }
+
+    /// Looks for engines again, and tells the director anew which ones serve each track.
+    pub(super) fn rescan_engines(&self) -> Result<Vec<EngineState>, Refusal> {
+        let Some(engines) = self.generator.engines() else {
+            let name = self.generator.description().name;
+            return Err(Refusal::new(
+                Failure::EngineNotBuilt,
+                format!("the generator {name} has no compiled engines: a pod with the generator acestep may"),
+            ));
+        };
+        engines.rescan().map_err(|words| {
+            Refusal::new(
+                Failure::Internal,
+                format!("{words}; what was known before stays in use"),
+            )
+        })?;
+        for (track, walk) in self.tracks.walks() {
+            if let Some(measure) = self.measure(track, walk) {
+                self.events.tell_blocking(measure);
+            }
+        }
+        Ok(engines.states())
     }
 
     fn read_ahead(&self, track: TrackId, engines: Engines) {
@@ -102,6 +152,20 @@ impl Shared {
                 tracing::warn!(%track, %error, "engines' files are not read ahead: their load will take longer")
             }
         }
+    }
+
+    /// The engines on the device, as clients are told of them.
+    pub(super) fn loaded_engines(&self) -> Vec<VramEngine> {
+        let states = self.generator.engines().map(CompiledEngines::states);
+        let loaded = |state: EngineState| {
+            let component = Component::ALL.get(state.component?)?;
+            (state.standing == Standing::Loaded).then(|| VramEngine {
+                component: component.name().to_owned(),
+                name: state.name,
+                bytes: state.bytes,
+            })
+        };
+        states.unwrap_or_default().into_iter().filter_map(loaded).collect()
     }
 
     /// Loads an engine beside whatever is there.

@@ -5,7 +5,7 @@ use std::sync::{Arc, atomic::Ordering};
 use bytes::Bytes;
 use greenroom_audio::{Pcm, UploadError};
 use greenroom_director::{ClientKey, ConnectionId, Event, Failure, Mode, ReferenceKind, Source, TrackId};
-use greenroom_generator::{Description, Prompt};
+use greenroom_generator::{CompiledEngines, Description, EngineState, Prompt};
 use greenroom_wire::http::LoraEntry;
 
 use super::{
@@ -136,6 +136,30 @@ impl PodHandle {
             // Whatever serves it otherwise does so still.
             tracing::warn!(%track, %error, "which engines serve a track was not told");
         }
+    }
+
+    /// Looks for compiled engines again: those that were built since are used without a restart. It can take as long as a checkpoint takes to
+    /// read. Gives what is known then.
+    ///
+    /// # Errors
+    /// With words for whoever asked; what was known stays then.
+    pub async fn rescan_engines(&self) -> Result<Vec<EngineState>, Refusal> {
+        let shared = Arc::clone(&self.shared);
+        let looked = tokio::task::spawn_blocking(move || shared.rescan_engines());
+        looked.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "the engines could not be looked at");
+            Err(Refusal::plain(Failure::Internal))
+        })
+    }
+
+    /// The compiled engines that the pod knows, and the graphs that it captured.
+    #[must_use]
+    pub fn engines(&self) -> Vec<EngineState> {
+        self.shared
+            .generator
+            .engines()
+            .map(CompiledEngines::states)
+            .unwrap_or_default()
     }
 
     /// Asks for the timbre or structure of a source; `sent` is its name and audio where it was sent along, already through [`admit`](Self::admit).

@@ -10,7 +10,7 @@ use std::{
 
 use greenroom_audio::Pcm;
 use greenroom_director::{ConnectionId, Mode, StemsPhase, TrackId};
-use greenroom_generator::PreparedSource;
+use greenroom_generator::{PreparedSource, Walk};
 use greenroom_library::{Draft, TrackId as LibraryId};
 use greenroom_wire::UploadOk;
 
@@ -114,6 +114,8 @@ pub(super) struct Entry {
     body: Option<UploadBody>,
     /// The key and time signature that the client knows of audio that it sent.
     pub(super) told: Told,
+    /// How it was to be played when it was last measured for engines.
+    pub(super) walk: Option<Walk>,
     /// Who waits for phase 1, for the words of a failing disk.
     pub(super) asker: Option<ConnectionId>,
     draft: Option<Draft>,
@@ -175,6 +177,7 @@ impl Entry {
             name_hint: String::new(),
             body: None,
             told: Told::default(),
+            walk: None,
             asker: None,
             draft: None,
             audio: None,
@@ -283,6 +286,16 @@ impl Tracks {
     /// The body of an upload that is not decoded yet.
     pub(super) fn take_body(&self, track: TrackId) -> Option<UploadBody> {
         self.lock().entries.get_mut(&track).and_then(|entry| entry.body.take())
+    }
+
+    /// Every track, and how it was to be played when it was last measured.
+    pub(super) fn walks(&self) -> Vec<(TrackId, Option<Walk>)> {
+        let table = self.lock();
+        table
+            .entries
+            .iter()
+            .map(|(track, entry)| (*track, entry.walk))
+            .collect()
     }
 
     /// Looks at a track.
