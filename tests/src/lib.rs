@@ -3,6 +3,8 @@
 #![forbid(unsafe_code)]
 
 mod client;
+#[cfg(feature = "engines")]
+mod engines;
 mod files;
 mod music;
 mod program;
@@ -10,6 +12,8 @@ pub mod storm;
 mod throttle;
 
 pub use client::{Client, Incoming, Refused, post_track, upload};
+#[cfg(feature = "engines")]
+pub use engines::module_engine;
 pub use files::{FORMATS, encoded, wav, with_flips};
 pub use music::song;
 pub use program::{Program, binary, tiny_checkpoint, tiny_lora, weights_are_there};

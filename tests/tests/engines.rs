@@ -9,56 +9,41 @@
 
 use std::time::{Duration, Instant};
 
-use greenroom_acestep::{Outcome, WeightFiles, write_module_engine};
-use greenroom_compiled::{Component, Profile, Range, Shapes};
-use greenroom_tests::{Client, Incoming, Program, song, tiny_checkpoint, upload};
-use greenroom_wire::ServerMessage;
+use greenroom_acestep::Outcome;
+use greenroom_compiled::Component;
+use greenroom_tests::{Client, Incoming, Program, module_engine, song, tiny_checkpoint, upload};
+use greenroom_wire::{
+    ServerMessage,
+    http::{EngineEntry, EngineList},
+};
 use serde_json::json;
 use tempfile::TempDir;
 
-const SECOND: u64 = 48_000;
-/// Of the tiny network.
-const WIDTH: u64 = 64;
 const NO_FAILURE: &[Outcome] = &[];
 /// Loading is begun when nothing else is to be done.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Everything between two shapes.
-fn between(least: &Shapes, most: &Shapes) -> Profile {
-    let ranges = least.iter().zip(most.iter()).map(|((name, min), (_, max))| Range {
-        name: name.into(),
-        min: min.into(),
-        opt: min.into(),
-        max: max.into(),
-    });
-    Profile::new(ranges.collect()).unwrap()
+fn build(checkpoint: &TempDir, engines: &TempDir, component: Component, seconds: u64, loads: &[Outcome]) {
+    module_engine(engines.path(), checkpoint.path(), component, seconds, loads).unwrap();
 }
 
-fn profile(component: Component, seconds: u64) -> Profile {
-    match component {
-        Component::Decoder => between(
-            &Shapes::decoder_of_width(1, 2, 1, WIDTH),
-            &Shapes::decoder_of_width(8, 25 * seconds, 512, WIDTH),
-        ),
-        Component::VaeEncode => between(&Shapes::vae_encode(SECOND), &Shapes::vae_encode(seconds * SECOND)),
-        Component::VaeDecode => between(&Shapes::vae_decode(25), &Shapes::vae_decode(26)),
-    }
+/// What an engine's entry says of its state.
+fn states(engines: &[EngineEntry]) -> Vec<(&str, &str)> {
+    engines.iter().map(|engine| (&*engine.name, &*engine.state)).collect()
 }
 
 /// A pod with these engines: component, seconds that it takes, and what becomes of its first loads.
 struct Pod {
     program: Program,
-    _folders: [TempDir; 2],
+    checkpoint: TempDir,
+    engines: TempDir,
 }
 
 impl Pod {
     fn start(engines: &[(Component, u64, &[Outcome])]) -> Self {
         let (checkpoint, folder) = (tiny_checkpoint().unwrap(), TempDir::new().unwrap());
-        let weights = WeightFiles::of(checkpoint.path());
         for (component, seconds, loads) in engines {
-            let name = format!("{component}-{seconds}");
-            let (profile, file) = (profile(*component, *seconds), weights.of_component(*component));
-            write_module_engine(folder.path(), &name, *component, profile, file, loads).unwrap();
+            build(&checkpoint, &folder, *component, *seconds, loads);
         }
         let (models, built) = (checkpoint.path().to_string_lossy(), folder.path().to_string_lossy());
         let options = [
@@ -71,12 +56,37 @@ impl Pod {
         ];
         Self {
             program: Program::start(&options).unwrap(),
-            _folders: [checkpoint, folder],
+            checkpoint,
+            engines: folder,
         }
     }
 
+    /// An engine is built while the pod runs.
+    fn builds(&self, component: Component, seconds: u64) {
+        build(&self.checkpoint, &self.engines, component, seconds, NO_FAILURE);
+    }
+
+    /// Its files are removed.
+    fn removes(&self, component: Component, seconds: u64) {
+        for ending in ["engine", "engine.json"] {
+            let file = format!("{component}-{seconds}.{ending}");
+            std::fs::remove_file(self.engines.path().join(file)).unwrap();
+        }
+    }
+
+    /// What `/api/engines` says, after a look at the folder or as it is.
+    fn listed(&self, looks: bool) -> Vec<EngineEntry> {
+        let mut answer = if looks {
+            ureq::post(self.program.url("/api/engines/scan")).send_empty()
+        } else {
+            ureq::get(self.program.url("/api/engines")).call()
+        }
+        .unwrap();
+        answer.body_mut().read_json::<EngineList>().unwrap().engines
+    }
+
     async fn session(&self, seconds: f32) -> Client {
-        let config = json!({ "client_id": "me", "steps": 4 });
+        let config = json!({ "client_id": "me", "steps": 4, "wants": ["vram"] });
         let mut session = Client::session(self.program.address(), &config, &song(seconds))
             .await
             .unwrap();
@@ -104,7 +114,9 @@ impl Pod {
             if line.contains("an engine is loaded") {
                 loaded.push(engine);
             } else if line.contains("an engine is freed") {
-                loaded.retain(|known| *known != engine);
+                // One that was built anew is there beside the old one of its name.
+                let place = loaded.iter().position(|known| *known == engine);
+                loaded.remove(place.unwrap());
             }
         }
         loaded.sort();
@@ -251,4 +263,90 @@ async fn engines_that_fail_cost_nobody_the_session_and_are_tried_again() {
     }
     pod.comes_to(&["decoder-12"]).await;
     pod.ticks_by_an_engine(&mut session).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_built_while_the_pod_runs_is_used_after_a_look_and_what_is_removed_plays_on() {
+    let pod = Pod::start(&[(VaeEncode, 6, NO_FAILURE)]);
+    let mut session = pod.session(6.0).await;
+    next_generation(&mut session, 0).await;
+    pod.builds(Decoder, 6);
+    assert_eq!(pod.program.metric(&["engine_runs_total", "\"decoder\""]).unwrap(), 0.0);
+    let found = pod.listed(true);
+    assert_eq!(states(&found)[0].0, "decoder-6");
+    pod.comes_to(&["decoder-6", "vae_encode-6"]).await;
+    pod.ticks_by_an_engine(&mut session).await;
+    let slot = ["engine_loaded", r#"component="decoder""#, r#"engine="decoder-6""#];
+    assert_eq!(pod.program.metric(&slot).unwrap(), 1.0);
+    assert_eq!(
+        pod.program
+            .metric(&["engine_graphs{", r#"component="decoder""#])
+            .unwrap(),
+        0.0
+    );
+
+    pod.removes(Decoder, 6);
+    let expected = [("vae_encode-6", "loaded"), ("decoder-6", "loaded")];
+    assert_eq!(states(&pod.listed(true)), expected);
+    pod.ticks_by_an_engine(&mut session).await;
+    assert_eq!(states(&pod.listed(false)), expected);
+    assert_eq!(pod.program.errors(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_is_built_anew_takes_the_place_of_the_one_that_plays() {
+    let pod = Pod::start(&[(Decoder, 6, NO_FAILURE)]);
+    let mut session = pod.session(6.0).await;
+    let told = |engine: &'static str| {
+        move |message: &ServerMessage| {
+            let ServerMessage::Vram(vram) = message else {
+                return false;
+            };
+            vram.engines.iter().any(|loaded| loaded.name == engine)
+        }
+    };
+    session
+        .message("an engine on the device", told("decoder-6"))
+        .await
+        .unwrap();
+    pod.ticks_by_an_engine(&mut session).await;
+    // The same name, and other contents.
+    build(&pod.checkpoint, &pod.engines, Decoder, 6, &[Outcome::Loaded]);
+    pod.listed(true);
+    let asked = Instant::now();
+    let loads = || pod.program.log().matches("an engine is loaded").count();
+    while loads() < 2 {
+        assert!(
+            asked.elapsed() < PATIENCE,
+            "the new one does not come: {}",
+            pod.program.log()
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    pod.comes_to(&["decoder-6"]).await;
+    pod.ticks_by_an_engine(&mut session).await;
+    assert_eq!(pod.program.errors(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_look_tells_what_is_not_used_and_why_and_is_not_for_everybody() {
+    let pod = Pod::start(&[]);
+    std::fs::write(pod.engines.path().join("stray.engine"), "").unwrap();
+    let found = pod.listed(true);
+    assert_eq!(states(&found), [("stray", "unfit")]);
+    let reason = found[0].error.as_deref().unwrap_or_default();
+    assert!(reason.contains("stray.engine.json"), "{reason}");
+
+    let (program, key) = (Program::start(&["--api-key", "secret"]).unwrap(), "apiKey=secret");
+    let status = |path: &str| {
+        let answer = ureq::post(program.url(path))
+            .config()
+            .http_status_as_error(false)
+            .build()
+            .send_empty();
+        answer.unwrap().status().as_u16()
+    };
+    assert_eq!(status("/api/engines/scan"), 401);
+    // The embedded generator has no networks to compile.
+    assert_eq!(status(&format!("/api/engines/scan?{key}")), 404);
 }

@@ -105,6 +105,9 @@ enum Bench {
         /// Seconds of each of the two listening sessions
         #[arg(long, default_value_t = 60)]
         seconds: u64,
+        /// Measure only slices beside compiled engines that come, change and fail
+        #[arg(long)]
+        engines: bool,
     },
 }
 
@@ -113,8 +116,14 @@ fn main() -> anyhow::Result<()> {
         Command::Serve { arguments } => serve(&arguments),
         Command::Test { quick, keep_going } => test::run(quick, keep_going),
         Command::Bench {
-            what: Bench::Pod { json, runs, seconds },
-        } => bench_pod(json, runs, seconds),
+            what:
+                Bench::Pod {
+                    json,
+                    runs,
+                    seconds,
+                    engines,
+                },
+        } => bench_pod(json, runs, seconds, engines),
         Command::Storm {
             reconnects,
             storm,
@@ -154,17 +163,24 @@ fn fetch_weights(program: &Path) -> anyhow::Result<()> {
     shell::run(shell::text(program)?, &["models", "fetch"])
 }
 
-fn bench_pod(json: bool, runs: u32, seconds: u64) -> anyhow::Result<()> {
+fn bench_pod(json: bool, runs: u32, seconds: u64, engines: bool) -> anyhow::Result<()> {
     packages::install(&[packages::FFMPEG])?;
     shell::say("building the program and its bench client");
     let packages = ["--package", "greenroom", "--package", "greenroom-tests"];
-    shell::run("cargo", &[&["build", "--quiet", "--release"][..], &packages].concat())?;
+    let mut build = [&["build", "--quiet", "--release"][..], &packages].concat();
+    if engines {
+        build.extend(["--features", "greenroom/simulated-stage,greenroom-tests/engines"]);
+    }
+    shell::run("cargo", &build)?;
     let programs = shell::root()?.join("target/release");
     fetch_weights(&programs.join("greenroom"))?;
     let (runs, seconds) = (runs.to_string(), seconds.to_string());
     let mut arguments = vec!["--runs", &runs, "--seconds", &seconds];
     if json {
         arguments.push("--json");
+    }
+    if engines {
+        arguments.push("--engines");
     }
     let bench = programs.join("greenroom-bench-pod");
     Err(shell::become_program(&bench, &arguments))

@@ -3,6 +3,8 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "its output is its purpose")]
 
+#[cfg(feature = "engines")]
+mod engines;
 mod figures;
 mod play;
 mod steps;
@@ -26,6 +28,11 @@ struct Arguments {
     /// Measure only a minute of listening to ACE-Step, with tiny random weights, while weights make room for one rip after the other
     #[arg(long)]
     acestep: bool,
+    /// Measure only slices beside compiled engines that come, change and fail, each for so many seconds; needs a program with the feature
+    /// simulated-stage
+    #[cfg(feature = "engines")]
+    #[arg(long)]
+    engines: bool,
     /// Print only the line of JSON
     #[arg(long)]
     json: bool,
@@ -43,6 +50,12 @@ async fn main() -> anyhow::Result<()> {
     }
     if arguments.acestep {
         steps::acestep(&mut figures, arguments.seconds).await?;
+        figures.print();
+        return Ok(());
+    }
+    #[cfg(feature = "engines")]
+    if arguments.engines {
+        engines::engines(&mut figures, arguments.seconds).await?;
         figures.print();
         return Ok(());
     }

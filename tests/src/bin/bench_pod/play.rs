@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
 use greenroom_tests::{Client, Incoming};
+use greenroom_wire::ServerMessage;
 use serde_json::{Map, Value, json};
 
 const RATE: f64 = 48_000.0;
@@ -15,6 +17,9 @@ const FRESH: Duration = Duration::from_secs(1);
 /// A change of a sample that an ear could notice.
 const CHANGED: f32 = 1e-3;
 
+/// A swap takes a fraction of it.
+const SWAPPED: Duration = Duration::from_secs(60);
+
 /// A listener at its playhead.
 pub(crate) struct Listener {
     pub(crate) client: Client,
@@ -23,6 +28,8 @@ pub(crate) struct Listener {
     made: Vec<Option<Instant>>,
     played: usize,
     next_beat: Instant,
+    /// Buffers that came after the first.
+    sources: u32,
     pub(crate) account: Account,
 }
 
@@ -45,21 +52,41 @@ impl Account {
 impl Listener {
     /// Listens on a session whose buffer has come.
     pub(crate) fn new(client: Client) -> anyhow::Result<Self> {
-        let mirror = client
-            .mirror
-            .as_ref()
-            .ok_or_else(|| anyhow::anyhow!("the session has no buffer yet"))?;
-        let frames = mirror.samples().len() / usize::from(mirror.channels());
         let now = Instant::now();
-        Ok(Self {
+        let mut listener = Self {
             client,
             started: now,
-            frames,
-            made: vec![None; frames / BLOCK],
+            frames: 0,
+            made: Vec::new(),
             played: 0,
             next_beat: now,
+            sources: 0,
             account: Account::default(),
-        })
+        };
+        listener.begin()?;
+        Ok(listener)
+    }
+
+    /// Plays the buffer that came from its beginning.
+    fn begin(&mut self) -> anyhow::Result<()> {
+        let mirror = self.client.mirror.as_ref().context("the session has no buffer yet")?;
+        self.frames = mirror.samples().len() / usize::from(mirror.channels());
+        self.made = vec![None; self.frames / BLOCK];
+        (self.started, self.played) = (Instant::now(), 0);
+        Ok(())
+    }
+
+    /// Asks for another source, and plays the one that is there until the other comes.
+    pub(crate) async fn swap(&mut self, name: &str) -> anyhow::Result<()> {
+        self.client
+            .text(&json!({ "type": "swap_source", "use_server_source": true, "fixture_name": name }))
+            .await?;
+        let (asked, sources) = (Instant::now(), self.sources);
+        while self.sources == sources {
+            anyhow::ensure!(asked.elapsed() < SWAPPED, "the swap to {name} does not end");
+            self.step(&mut Map::new()).await?;
+        }
+        Ok(())
     }
 
     fn position(&self, now: Instant) -> f64 {
@@ -130,6 +157,12 @@ impl Listener {
                 self.slice(start, frames);
                 Ok(Some((start, frames)))
             }
+            Ok(Ok(Incoming::Initial)) => {
+                self.sources += 1;
+                self.begin()?;
+                Ok(None)
+            }
+            Ok(Ok(Incoming::Text(ServerMessage::SwapFailed { error, .. }))) => anyhow::bail!("no swap: {error}"),
             Ok(Ok(Incoming::Closed(code))) => anyhow::bail!("the session ended with {code:?}"),
             Ok(other) => other.map(|_| None),
         }

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use crate::{figures::Figures, play::Listener};
 
-fn raw(knob: &str, value: f64) -> Map<String, Value> {
+pub(crate) fn raw(knob: &str, value: f64) -> Map<String, Value> {
     Map::from_iter([(knob.to_owned(), json!(value))])
 }
 
@@ -120,7 +120,7 @@ pub(crate) fn compressed(figures: &mut Figures, runs: usize) -> anyhow::Result<(
 }
 
 /// A live session of this bench.
-async fn session(program: &Program, seconds: f32) -> anyhow::Result<Client> {
+pub(crate) async fn session(program: &Program, seconds: f32) -> anyhow::Result<Client> {
     let config = json!({ "client_id": "bench", "wants": ["vram", "stem_progress"] });
     let mut client = Client::session(program.address(), &config, &song(seconds)).await?;
     client.ready().await?;
@@ -286,7 +286,7 @@ pub(crate) async fn acestep(figures: &mut Figures, seconds: u64) -> anyhow::Resu
     Ok(())
 }
 
-async fn listen(listener: &mut Listener, seconds: u64) -> anyhow::Result<()> {
+pub(crate) async fn listen(listener: &mut Listener, seconds: u64) -> anyhow::Result<()> {
     listener.forget();
     for turn in 0..seconds / 5 {
         listener.play(Duration::from_secs(5), raw("seed", turn as f64)).await?;
