@@ -185,6 +185,20 @@ session_id: string,
  */
 source_id?: string, };
 
+export type VramEngine = { 
+/**
+ * `decoder`, `vae_encode`, `vae_decode`.
+ */
+component: string, 
+/**
+ * Its name.
+ */
+name: string, 
+/**
+ * Bytes of weights and workspace.
+ */
+bytes: number, };
+
 export type VramGroup = { 
 /**
  * Its name.
@@ -208,6 +222,10 @@ phase: string,
  * Every weight group.
  */
 groups: Array<VramGroup>, 
+/**
+ * The compiled engines on the device, at most one a component but for a moment; their bytes are among those of workspaces.
+ */
+engines?: Array<VramEngine>, 
 /**
  * Bytes that residents and workspaces may fill.
  */
@@ -342,6 +360,34 @@ checkpoint_scale: string | null,
  * All of them.
  */
 loras: Array<LoraEntry>, };
+
+export type EngineEntry = { 
+/**
+ * Its name.
+ */
+name: string, 
+/**
+ * `decoder`, `vae_encode`, `vae_decode`; null where its file does not say.
+ */
+component: string | null, 
+/**
+ * `offered`, `loaded`, `unfit`, `graph`.
+ */
+state: string, 
+/**
+ * Bytes on the device: of one that is not loaded, those that it would take.
+ */
+bytes: number, 
+/**
+ * Why it is not used, where its state is `unfit`.
+ */
+error?: string, };
+
+export type EngineList = { 
+/**
+ * All that are known.
+ */
+engines: Array<EngineEntry>, };
 
 export type ServerInfo = { 
 /**
