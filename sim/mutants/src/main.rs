@@ -26,7 +26,7 @@ use clap::Parser;
 use crate::{
     list::{Mutant, mutants_of},
     outcomes::Outcomes,
-    record::{PAGE, Record, Survivor, Tried, blob, lines_changed},
+    record::{PAGE, Record, Survivor, Tried, blob, lines_changed, short},
     switch::Number,
     tree::{Inside, Tree, read},
     verdict::{Bench, Verdict},
@@ -54,7 +54,8 @@ struct Cli {
     /// Only files whose path contains this; writes nothing
     #[arg(long, default_value = "")]
     file: String,
-    /// Begin nothing more after so many seconds of trying, say what is untried, and write nothing; a survivor still fails
+    /// Begin nothing more after so many seconds of trying, and say what is untried; files that were tried whole are written down, and
+    /// `--again` goes on from there
     #[arg(long)]
     seconds: Option<u64>,
     /// Build so many mutants alone too, and see that they come to the same
@@ -90,8 +91,8 @@ fn main() -> anyhow::Result<()> {
         return Ok(());
     }
     let outcomes = tried(&cli, &root, &target, &mutants)?;
-    let whole = !cli.changed && cli.file.is_empty() && cli.seconds.is_none();
-    report(&root, &record, &mutants, &outcomes, whole)
+    let writes = !cli.changed && cli.file.is_empty();
+    report(&root, &record, &mutants, &outcomes, writes)
 }
 
 /// The files whose mutants are to be tried, with the lines that count; nothing for all.
@@ -101,13 +102,13 @@ fn files(
     record: &Record,
     cli: &Cli,
 ) -> anyhow::Result<BTreeMap<String, Option<BTreeSet<usize>>>> {
-    let blobs = record.blobs();
+    let record = record.tried();
     let mut files = BTreeMap::new();
     for file in rust_files(root, Path::new(FOLDER))?
         .into_iter()
         .filter(|file| file.contains(&cli.file))
     {
-        let before = blobs.get(file.strip_prefix("src/director/src/").unwrap_or(&file));
+        let before = record.get(short(&file)).map(|tried| &tried.blob);
         match before {
             Some(before) if cli.changed && *before == blob(root, &file)? => {}
             Some(before) if cli.changed => {
@@ -214,8 +215,28 @@ fn alone_verdict(tree: &Tree, root: &Path, bench: &Bench<'_>, mutant: &Mutant) -
     Ok(verdict)
 }
 
+/// Writes these files down, and those without any of `mutants`; the others stay as they were, unless they are gone.
+fn write_down(root: &Path, record: &Record, mutants: &[Mutant], tried: BTreeMap<String, Tried>) -> anyhow::Result<()> {
+    let mut rows = record.tried();
+    let files = rust_files(root, Path::new(FOLDER))?;
+    rows.retain(|file, _| files.iter().any(|there| short(there) == file));
+    for file in files
+        .iter()
+        .filter(|file| mutants.iter().all(|mutant| mutant.file != **file))
+    {
+        let none = Tried {
+            blob: blob(root, file)?,
+            ..Tried::default()
+        };
+        rows.insert(short(file).to_owned(), none);
+    }
+    rows.extend(tried.into_iter().map(|(file, tried)| (short(&file).to_owned(), tried)));
+    let page = root.join(PAGE);
+    std::fs::write(&page, record.with(&rows)).with_context(|| format!("{} cannot be written", page.display()))
+}
+
 /// Writes down what was tried, and fails if a survivor has no reason to live.
-fn report(root: &Path, record: &Record, mutants: &[Mutant], outcomes: &Outcomes, whole: bool) -> anyhow::Result<()> {
+fn report(root: &Path, record: &Record, mutants: &[Mutant], outcomes: &Outcomes, writes: bool) -> anyhow::Result<()> {
     let mut tried: BTreeMap<String, Tried> = BTreeMap::new();
     let (mut survivors, mut named, mut untried) = (BTreeSet::new(), BTreeMap::new(), Vec::new());
     for mutant in mutants {
@@ -241,22 +262,16 @@ fn report(root: &Path, record: &Record, mutants: &[Mutant], outcomes: &Outcomes,
             None => untried.push(mutant),
         }
     }
-    ensure!(untried.is_empty() || !whole, "{} mutants were not tried", untried.len());
     untried.iter().for_each(|mutant| println!("untried: {}", mutant.name));
-    if whole {
-        for file in rust_files(root, Path::new(FOLDER))? {
-            let blob = blob(root, &file)?;
-            tried.entry(file).or_insert(Tried {
-                blob,
-                ..Tried::default()
-            });
+    if writes {
+        tried.retain(|file, _| untried.iter().all(|mutant| mutant.file != *file));
+        write_down(root, record, mutants, tried)?;
+        if untried.is_empty() {
+            record
+                .idle(&survivors)
+                .iter()
+                .for_each(|row| println!("not needed any more: {row}"));
         }
-        let page = root.join(PAGE);
-        std::fs::write(&page, record.with(&tried)).with_context(|| format!("{} cannot be written", page.display()))?;
-        record
-            .idle(&survivors)
-            .iter()
-            .for_each(|row| println!("not needed any more: {row}"));
     }
     let unjustified: Vec<&Survivor> = survivors
         .iter()

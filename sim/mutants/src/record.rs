@@ -52,7 +52,7 @@ impl Survivor {
             String::new()
         };
         Self {
-            file: short(&mutant.file),
+            file: short(&mutant.file).to_owned(),
             words: format!("{}{which}", mutant.words()),
             line: line.to_owned(),
         }
@@ -65,8 +65,9 @@ impl Survivor {
     }
 }
 
-fn short(file: &str) -> String {
-    file.strip_prefix("src/director/src/").unwrap_or(file).to_owned()
+/// A file of the director as the page names it.
+pub(crate) fn short(file: &str) -> &str {
+    file.strip_prefix("src/director/src/").unwrap_or(file)
 }
 
 impl Record {
@@ -79,8 +80,8 @@ impl Record {
         Ok(Self { text })
     }
 
-    /// Each file as it was when its mutants were last tried: file → git's name of its content.
-    pub(crate) fn blobs(&self) -> BTreeMap<String, String> {
+    /// What each file came to when its mutants were last tried.
+    pub(crate) fn tried(&self) -> BTreeMap<String, Tried> {
         let table = self
             .text
             .split(BEGIN)
@@ -91,8 +92,18 @@ impl Record {
             .lines()
             .map(cells)
             .filter(|cells| cells.len() == 6 && cells[0].ends_with(".rs"));
-        rows.map(|cells| (cells[0].clone(), cells[5].trim_matches('`').to_owned()))
-            .collect()
+        let number = |cell: &str| cell.parse().unwrap_or(0);
+        rows.map(|cells| {
+            let tried = Tried {
+                mutants: number(&cells[1]),
+                caught: number(&cells[2]),
+                not_compiled: number(&cells[3]),
+                survived: number(&cells[4]),
+                blob: cells[5].trim_matches('`').to_owned(),
+            };
+            (cells[0].clone(), tried)
+        })
+        .collect()
     }
 
     /// Whether a reason is given why it may live.
@@ -122,12 +133,12 @@ impl Record {
         })
     }
 
-    /// The page with this in its table of what was tried; files that are not in it stay as they are if they still exist.
+    /// The page with this as its table of what was tried.
     pub(crate) fn with(&self, tried: &BTreeMap<String, Tried>) -> String {
         let mut sum = Tried::default();
         let mut rows = String::new();
         for (file, tried) in tried {
-            rows.push_str(&tried.row(&short(file), &format!("`{}`", tried.blob)));
+            rows.push_str(&tried.row(file, &format!("`{}`", tried.blob)));
             sum.mutants += tried.mutants;
             sum.caught += tried.caught;
             sum.not_compiled += tried.not_compiled;
@@ -261,10 +272,6 @@ mod tests {
     #[test]
     fn the_table_is_read_as_it_is_written() {
         let record = Record { text: TEXT.into() };
-        assert_eq!(
-            record.blobs(),
-            BTreeMap::from([("floor.rs".to_owned(), "abc".to_owned())])
-        );
         let tried = Tried {
             mutants: 2,
             caught: 1,
@@ -272,10 +279,9 @@ mod tests {
             blob: "abc".into(),
             ..Tried::default()
         };
-        assert_eq!(
-            record.with(&BTreeMap::from([("src/director/src/floor.rs".into(), tried)])),
-            TEXT
-        );
+        let tried = BTreeMap::from([("floor.rs".to_owned(), tried)]);
+        assert_eq!(record.tried(), tried);
+        assert_eq!(record.with(&tried), TEXT);
     }
 
     #[test]

@@ -382,3 +382,28 @@ fn what_a_waiting_swap_names_stays_when_an_earlier_one_of_it_fails() {
     pod.finish("swap", Outcome::Done);
     assert_eq!(pod.count(&["SwapReady", &format!("{sent:?}")]), 1);
 }
+
+#[test]
+fn who_plays_or_uploads_shakes_hands_no_more() {
+    let mut plan = spectral_plan();
+    plan.limits.handshakes = 2;
+    let mut pod = Pod::new(plan);
+    pod.hold("encode");
+    pod.session(1, Mode::Plain);
+    pod.upload();
+    pod.connect();
+    pod.connect();
+    assert_eq!(pod.count(&["Refuse"]), 0, "{:#?}", pod.said);
+    pod.connect();
+    assert_eq!(pod.count(&["Refuse", "Busy"]), 1);
+}
+
+#[test]
+fn what_comes_while_nobody_plays_is_for_whoever_comes_next() {
+    let mut pod = Pod::new(spectral_plan());
+    let (connection, _) = pod.session(1, Mode::Plain);
+    pod.event(Event::ConnectionGone { connection });
+    let (_, track) = pod.upload();
+    pod.session(2, Mode::Plain);
+    assert!(is_listed(&pod, track), "{:#?}", pod.said);
+}
