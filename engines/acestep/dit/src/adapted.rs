@@ -7,12 +7,12 @@ use std::{
 };
 
 use candle_core::{DType, Device, Result, Tensor, bail};
-use greenroom_weights::{PackedImage, WeightSource, WeightsError};
+use greenroom_weights::{PackedImage, TensorEntry, WeightSource, WeightsError};
 
 use crate::lora::{Lora, Target};
 
 /// Values that are computed at a time: three f32 copies of them, and the factors of one target, are what a device needs beside the weights.
-const PIECE: usize = 1 << 22;
+pub(crate) const PIECE: usize = 1 << 22;
 
 /// LoRAs that are enabled together, each at its strength. Never changed: another set takes its place.
 #[derive(Clone, Default)]
@@ -31,12 +31,12 @@ impl LoraSet {
         self.0.is_empty()
     }
 
-    fn targets(&self) -> BTreeSet<Target> {
+    pub(crate) fn targets(&self) -> BTreeSet<Target> {
         self.0.iter().flat_map(|(lora, _)| lora.parts.keys().cloned()).collect()
     }
 
     /// What is added to a target, on a device: once for all of its pieces.
-    fn additions(&self, target: &Target, device: &Device) -> Result<Additions> {
+    pub(crate) fn additions(&self, target: &Target, device: &Device) -> Result<Additions> {
         let single = |half: &Tensor| half.to_device(device)?.to_dtype(DType::F32);
         let parts = self.0.iter().filter_map(|(lora, strength)| {
             let factors = lora.parts.get(target)?;
@@ -50,17 +50,33 @@ impl LoraSet {
 }
 
 /// Halves of what is added to a target, f32 on its device: [rows, rank] with the strength in it, and [rank, inputs].
-struct Additions(Vec<(Tensor, Tensor)>);
+pub(crate) struct Additions(Vec<(Tensor, Tensor)>);
 
 impl Additions {
     /// These rows of the target, [rows, inputs] in the type of `base`.
-    fn adapted(&self, rows: &Range<usize>, base: &Tensor) -> Result<Tensor> {
+    pub(crate) fn adapted(&self, rows: &Range<usize>, base: &Tensor) -> Result<Tensor> {
         let mut sum = base.to_dtype(DType::F32)?;
         for (up, down) in &self.0 {
             sum = (sum + up.narrow(0, rows.start, rows.len())?.matmul(down)?)?;
         }
         sum.to_dtype(base.dtype())
     }
+}
+
+fn entry<'a>(image: &'a PackedImage, target: &Target) -> Result<&'a TensorEntry> {
+    match image.layout().get(&target.tensor) {
+        Some(entry) => Ok(entry),
+        None => bail!("the packed weights have no tensor {}", target.tensor),
+    }
+}
+
+/// These rows of a target as the image has them, whatever is in a device's weights: [rows, inputs] on `device`.
+pub(crate) fn base_rows(image: &PackedImage, target: &Target, rows: &Range<usize>, device: &Device) -> Result<Tensor> {
+    let entry = entry(image, target)?;
+    let row = target.inputs * entry.dtype.size_in_bytes();
+    let start = entry.offset + (target.first_row + rows.start) * row;
+    let bytes = &image.bytes()[start..start + rows.len() * row];
+    Tensor::from_raw_buffer(bytes, entry.dtype, &[rows.len(), target.inputs], device)
 }
 
 /// The same LoRAs at the same strengths.
@@ -161,11 +177,8 @@ impl Adaptation {
         let untouched = before.is_some_and(|before| before.is_empty()) && state.touched.is_empty();
         state.touched.clone_from(&all);
         for target in &all {
-            let Some(entry) = image.layout().get(&target.tensor) else {
-                bail!("the packed weights have no tensor {}", target.tensor)
-            };
             let tensor = weights
-                .tensor(&target.tensor, &entry.shape)
+                .tensor(&target.tensor, &entry(image, target)?.shape)
                 .map_err(candle_core::Error::wrap)?;
             let additions = set.additions(target, weights.device())?;
             for rows in target.pieces(PIECE) {
@@ -173,10 +186,7 @@ impl Adaptation {
                 let base = if untouched {
                     tensor.narrow(0, first, rows.len())?
                 } else {
-                    let row = target.inputs * entry.dtype.size_in_bytes();
-                    let start = entry.offset + first * row;
-                    let bytes = &image.bytes()[start..start + rows.len() * row];
-                    Tensor::from_raw_buffer(bytes, entry.dtype, &[rows.len(), target.inputs], weights.device())?
+                    base_rows(image, target, &rows, weights.device())?
                 };
                 tensor.slice_set(&additions.adapted(&rows, &base)?, 0, first)?;
             }

@@ -13,6 +13,7 @@ mod lora;
 mod network;
 mod pack;
 mod recorded;
+mod refit;
 mod runner;
 #[cfg(test)]
 mod tests;
@@ -28,5 +29,6 @@ pub use lora::{Lora, LoraError, LoraProblem, write_random_lora};
 pub use network::{Dit, DitError, Memory};
 pub use pack::{LAYOUT_VERSION, pack};
 pub use recorded::ForwardShape;
+pub use refit::{Matrix, refit_matrices};
 pub use runner::{Runner, Running};
 pub use workspace::workspace_bytes;

@@ -77,6 +77,8 @@ pub enum LoraProblem {
 /// Rows of a packed tensor that stand for one matrix of the checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Target {
+    /// The matrix: `layers.0.self_attn.q_proj`.
+    pub(crate) matrix: String,
     /// The packed tensor.
     pub(crate) tensor: String,
     pub(crate) first_row: usize,
@@ -265,7 +267,7 @@ fn matrix(file: &SafeTensors<'_>, name: &str) -> Result<Tensor, LoraProblem> {
 }
 
 /// Where each matrix of the checkpoint that a LoRA can change is in the packed tensors.
-fn targets(config: &DitConfig) -> BTreeMap<String, Target> {
+pub(crate) fn targets(config: &DitConfig) -> BTreeMap<String, Target> {
     let (width, inner) = (config.hidden_size, config.intermediate_size);
     let (queries, keys) = (config.queries(), config.keys());
     let mut targets = BTreeMap::new();
@@ -274,12 +276,13 @@ fn targets(config: &DitConfig) -> BTreeMap<String, Target> {
         let mut first_row = 0;
         for (parameter, rows) in parts {
             let target = Target {
+                matrix: format!("{prefix}{parameter}"),
                 tensor: format!("{prefix}{tensor}"),
                 first_row,
                 rows: *rows,
                 inputs,
             };
-            targets.insert(format!("{prefix}{parameter}"), target);
+            targets.insert(target.matrix.clone(), target);
             first_row += rows;
         }
     };

@@ -78,8 +78,8 @@ struct Attention {
 pub struct Memory {
     /// [layers, states, 2 · keys], in the network's type.
     pub(crate) values: Tensor,
-    /// Values of a state.
-    width: usize,
+    /// What they were made of: a compiled network makes its own.
+    states: Tensor,
 }
 
 /// Keys and values of every slot's prompt.
@@ -103,10 +103,10 @@ pub(crate) struct Inputs<'a> {
 }
 
 impl Memory {
-    /// States of the prompt, and values of each.
+    /// The prompt's states as the encoder gave them, [states, width] f32.
     #[must_use]
-    pub fn states(&self) -> (usize, usize) {
-        (self.values.dims()[1], self.width)
+    pub fn states(&self) -> &Tensor {
+        &self.states
     }
 }
 
@@ -179,14 +179,13 @@ impl Dit {
     pub(crate) fn memory(&self, states: &Tensor) -> Result<Arc<Memory>> {
         let heads = self.config.heads();
         let (weight, bias) = &self.condition;
-        let width = states.dim(1)?;
-        let states = linear(&states.to_dtype(self.dtype)?, weight)?.broadcast_add(bias)?;
-        let rows = states.dim(0)?;
+        let embedded = linear(&states.to_dtype(self.dtype)?, weight)?.broadcast_add(bias)?;
+        let rows = embedded.dim(0)?;
         let layers = self
             .layers
             .iter()
             .map(|layer| {
-                let memory = linear(&states, &layer.memory)?;
+                let memory = linear(&embedded, &layer.memory)?;
                 let (keys, values) = (
                     memory.narrow(1, 0, self.config.keys())?.contiguous()?,
                     memory.narrow(1, self.config.keys(), self.config.keys())?,
@@ -198,7 +197,7 @@ impl Dit {
             .collect::<Result<Vec<_>>>()?;
         Ok(Arc::new(Memory {
             values: Tensor::stack(&layers, 0)?,
-            width,
+            states: states.clone(),
         }))
     }
 

@@ -2,6 +2,7 @@
 
 mod loras;
 mod recordings;
+mod refits;
 mod streams;
 
 use std::{path::PathBuf, sync::Arc};

@@ -17,7 +17,7 @@ use crate::{Adaptation, AdaptedWeights, Dit, Lora, LoraProblem, LoraSet, pack};
 
 const RANK: usize = 4;
 /// What of the tiny network LoRAs change here: a matrix of every kind, as outputs and inputs.
-const CHANGED: [(&str, usize, usize); 11] = [
+pub(super) const CHANGED: [(&str, usize, usize); 11] = [
     ("condition_embedder", 32, 32),
     ("time_embed.time_proj", 192, 32),
     ("layers.0.self_attn.q_proj", 32, 32),
@@ -56,14 +56,14 @@ fn write(folder: &Path, name: &str, matrices: &Matrices) -> PathBuf {
     path
 }
 
-fn lora(seed: &str) -> Arc<Lora> {
+pub(super) fn lora(seed: &str) -> Arc<Lora> {
     let folder = TempDir::new().unwrap();
     let path = write(folder.path(), "lora.safetensors", &matrices(seed, ""));
     Arc::new(Lora::open(&path, &TINY).unwrap())
 }
 
 /// The checkpoint with products added to it, one value at a time.
-struct Added<'a>(&'a [(&'a str, f64)]);
+pub(super) struct Added<'a>(pub(super) &'a [(&'a str, f64)]);
 
 impl Tensors for Added<'_> {
     fn values(&self, key: &Key) -> Result<Vec<f32>, CheckpointError> {
