@@ -3,6 +3,8 @@
 mod host;
 #[cfg(feature = "module-engines")]
 mod modules;
+mod plans;
+mod runs;
 
 use std::sync::{
     Arc,
@@ -20,6 +22,8 @@ use greenroom_sync::CancelFlag;
 pub(crate) use host::{Host, Place};
 #[cfg(feature = "module-engines")]
 pub use modules::{ModuleLibrary, Outcome, write_module_engine};
+pub(crate) use plans::PlanLibrary;
+pub use plans::{Plan, Plans, RefitError};
 
 /// Loads the files of one library. Whoever asks has made room on the device.
 pub trait EngineLibrary: Send + Sync {
@@ -45,7 +49,8 @@ pub enum Module {
 
 /// A compiled diffusion transformer.
 pub trait Decoder: Send + Sync {
-    /// Velocities, [slots, frames, channels] f32.
+    /// Velocities, [slots, frames, channels] f32. Slots whose prompts differ in length have nothing to do with each other: the profile has to take
+    /// those of each length by themselves.
     ///
     /// # Errors
     /// If the shapes are none of its profile, or the device fails.
@@ -87,9 +92,9 @@ pub(crate) struct Loaded {
 type Runs = [AtomicU64; COMPONENTS];
 
 impl Loaded {
-    /// Whether it takes these shapes; it is run then.
-    fn takes(&self, shapes: &Shapes) -> bool {
-        let takes = self.engine.profile.covers(shapes);
+    /// Whether it takes each of these shapes; it is run then.
+    fn takes(&self, shapes: &[Shapes]) -> bool {
+        let takes = shapes.iter().all(|shapes| self.engine.profile.covers(shapes));
         if takes {
             self.runs[self.engine.component as usize].fetch_add(1, Ordering::Relaxed);
         }
@@ -99,7 +104,7 @@ impl Loaded {
     /// The encoder, if it takes so many samples.
     pub(crate) fn encoder(&self, samples: usize) -> Option<&dyn Encode> {
         match &self.module {
-            Module::VaeEncode(encoder) if self.takes(&Shapes::vae_encode(samples as u64)) => Some(&**encoder),
+            Module::VaeEncode(encoder) if self.takes(&[Shapes::vae_encode(samples as u64)]) => Some(&**encoder),
             _ => None,
         }
     }
@@ -107,7 +112,7 @@ impl Loaded {
     /// The decoder of latents, if it takes so many frames.
     pub(crate) fn window_decoder(&self, frames: usize) -> Option<&dyn Decode> {
         match &self.module {
-            Module::VaeDecode(decoder) if self.takes(&Shapes::vae_decode(frames as u64)) => Some(&**decoder),
+            Module::VaeDecode(decoder) if self.takes(&[Shapes::vae_decode(frames as u64)]) => Some(&**decoder),
             _ => None,
         }
     }
@@ -141,23 +146,10 @@ impl Denoiser for Networks<'_> {
     fn velocity(&mut self, batch: &Batch<'_, Memory>) -> candle_core::Result<Tensor> {
         if let Some(engine) = self.engine
             && let Some(decoder) = engine.transformer()
-            && engine.takes(&shapes(batch)?)
+            && engine.takes(&runs::shapes(batch)?)
         {
             return decoder.velocity(batch);
         }
         self.modules.velocity(batch)
     }
-}
-
-/// What a batch asks of an engine.
-fn shapes(batch: &Batch<'_, Memory>) -> candle_core::Result<Shapes> {
-    let (slots, frames, _) = batch.latents.dims3()?;
-    let longest = batch.prompts.iter().map(|prompt| prompt.states()).max();
-    let (tokens, width) = longest.unwrap_or_default();
-    Ok(Shapes::decoder_of_width(
-        slots as u64,
-        frames as u64,
-        tokens as u64,
-        width as u64,
-    ))
 }

@@ -16,7 +16,7 @@ use greenroom_weights::{DeviceLane, RandomTensors};
 
 use crate::{
     checkpoint::{ACESTEP, Checkpoint, Configs, FRAME_SAMPLES, LATENT_CHANNELS, Values, WeightFiles},
-    engines::{EngineLibrary, Host, Place},
+    engines::{EngineLibrary, Host, Place, PlanLibrary, Plans},
     error::{AcestepError, io_error},
     group::{Lanes, device},
     groups::{Groups, Images},
@@ -210,6 +210,12 @@ impl Acestep {
             live_lane: Some(lane),
             ..self
         }
+    }
+
+    /// A library whose engines are plans over these weights.
+    #[must_use]
+    pub fn plan_library(&self, plans: Arc<dyn Plans>) -> Arc<dyn EngineLibrary> {
+        Arc::new(PlanLibrary::new(plans, &self.configs.dit, self.groups.dit.packed()))
     }
 
     /// The groups as the stage wants them.

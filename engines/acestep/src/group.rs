@@ -103,7 +103,6 @@ impl<N> Group<N> {
     }
 
     /// The group's weights in system RAM.
-    #[cfg(feature = "module-engines")]
     pub(crate) fn packed(&self) -> &Arc<PackedImage> {
         &self.image
     }

@@ -20,7 +20,7 @@ mod stream;
 mod worn;
 
 pub use checkpoint::{Configs, WeightFiles, transformer_width};
-pub use engines::{Decode, Decoder, Encode, EngineLibrary, Module};
+pub use engines::{Decode, Decoder, Encode, EngineLibrary, Module, Plan, Plans, RefitError};
 #[cfg(feature = "module-engines")]
 pub use engines::{ModuleLibrary, Outcome, write_module_engine};
 pub use error::AcestepError;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A part of the generator that can be compiled.
+/// A part of the generator that can be compiled. What goes in and comes out is in single precision, whatever is between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Component {
@@ -53,6 +53,16 @@ impl Component {
             ],
             Self::VaeEncode => &[("audio", 3)],
             Self::VaeDecode => &[("latents", 3)],
+        }
+    }
+
+    /// The name of its output, and how many dimensions that has.
+    #[must_use]
+    pub const fn output(self) -> (&'static str, usize) {
+        match self {
+            Self::Decoder => ("velocity", 3),
+            Self::VaeEncode => ("moments", 3),
+            Self::VaeDecode => ("audio", 3),
         }
     }
 }

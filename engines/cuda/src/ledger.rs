@@ -11,6 +11,8 @@ pub struct Figures {
     pub free: u64,
     /// Behind our weight groups, whole granules.
     pub mapped: u64,
+    /// Room of what libraries of ours take by themselves: neither mapped by the stage nor of the pool.
+    pub beside: u64,
     /// The memory that work allocates from.
     pub pool: Pool,
     /// What was held when the stage was opened or last settled, beside ours: contexts, kernels, libraries.
@@ -18,11 +20,12 @@ pub struct Figures {
 }
 
 impl Figures {
-    pub(crate) fn of(memory: Memory, pool: Pool, mapped: u64, baseline: u64) -> Self {
+    pub(crate) fn of(memory: Memory, pool: Pool, (mapped, beside): (u64, u64), baseline: u64) -> Self {
         Self {
             total: memory.total,
             free: memory.free,
             mapped,
+            beside,
             pool,
             baseline,
         }
@@ -34,10 +37,11 @@ impl Figures {
         self.total.saturating_sub(self.free)
     }
 
-    /// Held, and neither by our groups nor by our work.
+    /// Held, and neither by our groups nor by our work and its libraries.
     #[must_use]
     pub fn others(&self) -> u64 {
-        self.used().saturating_sub(self.mapped + self.pool.reserved)
+        self.used()
+            .saturating_sub(self.mapped + self.beside + self.pool.reserved)
     }
 
     /// What has come since the baseline and is not ours: other processes, or a leak of our own.
@@ -46,13 +50,13 @@ impl Figures {
         self.others().saturating_sub(self.baseline)
     }
 
-    /// By how much a budget of ours is not there to be given, while workspaces of `admitted` bytes are. What is free, and what our groups
-    /// and our pool hold, is ours to use, but for what work took beyond its workspaces: only if that is less than the budget is the
-    /// budget not all there.
+    /// By how much a budget of ours is not there to be given, while workspaces of `admitted` bytes are. What is free, and what our groups,
+    /// our libraries and our pool hold, is ours to use, but for what work took beyond its workspaces: only if that is less than the budget is
+    /// the budget not all there.
     #[must_use]
     pub fn cut(&self, budget: u64, admitted: u64) -> u64 {
-        let beyond = self.pool.used.saturating_sub(admitted);
-        budget.saturating_sub(self.free + self.mapped + self.pool.reserved.saturating_sub(beyond))
+        let beyond = self.pool.used.saturating_sub(admitted.saturating_sub(self.beside));
+        budget.saturating_sub(self.free + self.mapped + self.beside + self.pool.reserved.saturating_sub(beyond))
     }
 }
 
@@ -73,7 +77,7 @@ mod tests {
             used: reserved / 2,
             ..Pool::default()
         };
-        Figures::of(Memory { total: 80, free }, pool, mapped, 2)
+        Figures::of(Memory { total: 80, free }, pool, (mapped, 0), 2)
     }
 
     #[test]
@@ -89,6 +93,18 @@ mod tests {
         assert_eq!(figures(40, 20, 10).cut(75, 5), 5);
         assert_eq!(figures(40, 20, 10).cut(75, 2), 8, "work took 3 more than it said");
         assert_eq!(figures(0, 0, 0).cut(24, 0), 24);
+    }
+
+    #[test]
+    fn what_a_library_takes_is_ours_and_not_of_the_pool() {
+        let beside = Figures {
+            beside: 15,
+            ..figures(25, 20, 10)
+        };
+        assert_eq!(beside.foreign(), 8);
+        assert_eq!(beside.cut(70, 20), 0, "as without the library, which took what was free");
+        assert_eq!(beside.cut(75, 20), 5);
+        assert_eq!(beside.cut(75, 17), 8, "its room is no workspace of the pool's");
     }
 
     #[test]

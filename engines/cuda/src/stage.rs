@@ -34,6 +34,8 @@ struct House {
     sites: BTreeMap<&'static str, Arc<Site>>,
     /// Bytes that are mapped now. The model counts a group from the beginning of its restore to the end of its park.
     mapped: u64,
+    /// Room of what libraries take by themselves: workspaces to the model, and nothing of the pool's.
+    beside: u64,
     /// What the driver counted beside ours.
     baseline: u64,
     lost: Option<String>,
@@ -55,12 +57,13 @@ impl CudaStage {
     /// `DeviceLost`, `Refused`: the driver says nothing of its memory.
     pub fn over(driver: Arc<dyn Driver>, budget: Option<u64>) -> Result<Self, StageError> {
         let explain = |error: DriverError| error.for_stage(0, 0);
-        let figures = Figures::of(driver.memory().map_err(explain)?, driver.pool().map_err(explain)?, 0, 0);
+        let figures = Figures::of(driver.memory().map_err(explain)?, driver.pool().map_err(explain)?, (0, 0), 0);
         let capacity = budget.map_or(figures.total, |budget| budget.min(figures.total));
         let house = House {
             model: MemoryModel::new(capacity),
             sites: BTreeMap::new(),
             mapped: 0,
+            beside: 0,
             baseline: figures.others(),
             lost: None,
         };
@@ -108,7 +111,7 @@ impl CudaStage {
         let driver = &self.0.driver;
         let figures = driver
             .memory()
-            .and_then(|memory| Ok(Figures::of(memory, driver.pool()?, house.mapped, house.baseline)));
+            .and_then(|memory| Ok(Figures::of(memory, driver.pool()?, (house.mapped, house.beside), house.baseline)));
         figures.map_err(|error| house.note(error, 0, 0))
     }
 
@@ -166,9 +169,11 @@ impl CudaStage {
         Ok(())
     }
 
-    fn give_back(&self, workspace: u64) {
+    /// `beside` of its bytes were a library's own.
+    fn give_back(&self, workspace: u64, beside: u64) {
         let mut house = self.house();
         house.model.free_workspace(workspace);
+        house.beside -= beside;
         if house.lost.is_none() {
             self.trim(&mut house);
         }
@@ -182,7 +187,7 @@ impl CudaStage {
         claim: impl Fn(&mut MemoryModel) -> Result<T, StageError>,
     ) -> Result<(T, Figures), StageError> {
         let figures = self.compare(house)?;
-        let freeing = figures.pool.used > house.model.workspace_bytes();
+        let freeing = figures.pool.used > house.pooled();
         match claim(&mut house.model) {
             Err(StageError::OutOfMemory { .. }) if freeing => {}
             claimed => return claimed.map(|claimed| (claimed, figures)),
@@ -190,6 +195,14 @@ impl CudaStage {
         self.drain(house);
         let figures = self.compare(house)?;
         claim(&mut house.model).map(|claimed| (claimed, figures))
+    }
+
+    /// Makes claimed room free: what the pool keeps for later was counted as there to be given.
+    fn have_free(&self, house: &mut House, figures: &Figures, bytes: u64) {
+        if figures.free < bytes {
+            self.drain(house);
+            self.trim(house);
+        }
     }
 
     /// Waits for what every lane was given so far. Whoever asks next hears of a lost device.
@@ -202,7 +215,7 @@ impl CudaStage {
     /// Leaves the pool what workspaces were promised. Nobody waits for an answer: whoever asks next hears of a lost device. Nor for a lane:
     /// whoever gives a workspace back has seen the results of its own, and ticks must not wait for an upload that is being encoded.
     fn trim(&self, house: &mut House) {
-        let keep = house.model.workspace_bytes();
+        let keep = house.pooled();
         if let Err(error) = self.0.driver.trim(keep) {
             house.note(error, 0, 0);
         }
@@ -210,6 +223,11 @@ impl CudaStage {
 }
 
 impl House {
+    /// What workspaces may take of the pool.
+    fn pooled(&self) -> u64 {
+        self.model.workspace_bytes().saturating_sub(self.beside)
+    }
+
     fn expect_alive(&self) -> Result<(), StageError> {
         match &self.lost {
             Some(reason) => Err(StageError::DeviceLost(reason.clone())),
@@ -302,12 +320,8 @@ impl Stage for CudaStage {
         {
             let mut house = self.house();
             let ((), figures) = self.claim(&mut house, |model| model.restore(group))?;
-            if let Some(place) = &site.place
-                && figures.free < place.mapped
-            {
-                // What the pool keeps for later was counted as there to be given.
-                self.drain(&mut house);
-                self.trim(&mut house);
+            if let Some(place) = &site.place {
+                self.have_free(&mut house, &figures, place.mapped);
             }
         }
         let restored = match &site.place {
@@ -351,7 +365,16 @@ impl Stage for CudaStage {
         let mut house = self.house();
         let (number, _) = self.claim(&mut house, |model| model.admit(bytes))?;
         let stage = self.clone();
-        Ok(Workspace::new(move || stage.give_back(number)))
+        Ok(Workspace::new(move || stage.give_back(number, 0)))
+    }
+
+    fn admit_beside(&self, bytes: u64) -> Result<Workspace, StageError> {
+        let mut house = self.house();
+        let (number, figures) = self.claim(&mut house, |model| model.admit(bytes))?;
+        house.beside += bytes;
+        self.have_free(&mut house, &figures, bytes);
+        let stage = self.clone();
+        Ok(Workspace::new(move || stage.give_back(number, bytes)))
     }
 
     fn read(&self) -> Reading {

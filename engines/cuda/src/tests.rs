@@ -223,6 +223,27 @@ fn what_the_pool_keeps_is_given_to_a_group_that_needs_it() {
 }
 
 #[test]
+fn what_a_library_takes_by_itself_is_counted_once() {
+    let (device, _, stage) = stage(CAPACITY);
+    stage.register(weights(Some(60 * GRANULE))).unwrap();
+    // The pool keeps what the library is about to take.
+    device.set_pool(90 * GRANULE, 0);
+    let room = stage.admit_beside(30 * GRANULE).unwrap();
+    assert_eq!(device.trims(), [0], "the pool keeps nothing for it");
+    device.set_foreign(30 * GRANULE);
+    assert_eq!(stage.figures().unwrap().foreign(), 0);
+    assert_eq!(stage.read().free, 70 * GRANULE);
+    stage.restore("dit").unwrap();
+    assert_eq!(stage.read().free, 10 * GRANULE);
+    // More than it said is as if another process had it.
+    device.set_foreign(35 * GRANULE);
+    assert_eq!(stage.read().free, 5 * GRANULE);
+    device.set_foreign(0);
+    drop(room);
+    assert_eq!(stage.read().free, 40 * GRANULE);
+}
+
+#[test]
 fn modules_without_an_image_live_in_ram_and_take_nothing_of_the_device() {
     let (device, _, stage) = stage(CAPACITY);
     let dit = weights(None);

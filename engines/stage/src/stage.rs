@@ -94,6 +94,15 @@ pub trait Stage: Send + Sync {
     /// `OutOfMemory`, `DeviceLost`.
     fn admit(&self, bytes: u64) -> Result<Workspace, StageError>;
 
+    /// Reserves room for what a library is about to take of the device by itself, and has free where it can be taken. It is given back when the
+    /// value is dropped: by then the library has freed it.
+    ///
+    /// # Errors
+    /// `OutOfMemory`, `DeviceLost`.
+    fn admit_beside(&self, bytes: u64) -> Result<Workspace, StageError> {
+        self.admit(bytes)
+    }
+
     /// What the device holds.
     fn read(&self) -> Reading;
 }

@@ -88,7 +88,13 @@ pub enum TensorrtError {
         /// What the library said.
         words: String,
     },
-    /// Weights could not be put into the engine.
+    /// The engine takes no other weights, or not these. Its own are as they were.
+    #[error("TensorRT does not take other weights for the engine: {words}")]
+    Weights {
+        /// What the library said.
+        words: String,
+    },
+    /// Putting weights into the engine failed halfway: what is in it now is not known.
     #[error("TensorRT could not change the engine's weights: {words}")]
     Refit {
         /// What the library said.
@@ -96,7 +102,42 @@ pub enum TensorrtError {
     },
 }
 
+impl TensorrtError {
+    /// Whether device memory ran out: the library says so in words alone, those of its own allocator or of CUDA.
+    #[must_use]
+    pub fn is_out_of_memory(&self) -> bool {
+        let (Self::Load { words } | Self::Context { words }) = self else {
+            return false;
+        };
+        let words = words.to_lowercase();
+        ["out of memory", "outofmemory", "cudaerrormemoryallocation"]
+            .iter()
+            .any(|sign| words.contains(sign))
+    }
+}
+
 fn list(gpus: &[ComputeCapability]) -> String {
     let words: Vec<String> = gpus.iter().map(ComputeCapability::to_string).collect();
     words.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_load_that_says_so_was_short_of_memory() {
+        let load = |words: &str| TensorrtError::Load { words: words.into() };
+        let context = |words: &str| TensorrtError::Context { words: words.into() };
+        for words in [
+            "[defaultAllocator.cpp::allocate::31] Error Code 1: Cuda Runtime (out of memory)",
+            "Requested amount of GPU memory (16 bytes) could not be allocated: OutOfMemory",
+        ] {
+            assert!(load(words).is_out_of_memory() && context(words).is_out_of_memory());
+            let run = TensorrtError::Run { words: words.into() };
+            assert!(!run.is_out_of_memory());
+        }
+        assert!(!load("the engine is of another version").is_out_of_memory());
+        assert!(!context("Failed to create ExecutionContext").is_out_of_memory());
+    }
 }

@@ -20,7 +20,7 @@ use greenroom_sync::CancelFlag;
 use greenroom_weights::{HostWeights, PackedImage};
 use serde::{Deserialize, Serialize};
 
-use super::{Decode, Decoder, Encode, EngineLibrary, Module};
+use super::{Decode, Decoder, Encode, EngineLibrary, Module, runs};
 use crate::{
     checkpoint::Configs,
     generator::{Acestep, Interruption, look},
@@ -174,7 +174,9 @@ impl BoundTransformer {
 
 impl Decoder for BoundTransformer {
     fn velocity(&self, batch: &Batch<'_, Memory>) -> candle_core::Result<Tensor> {
-        bound(&self.profile, &super::shapes(batch)?)?;
+        for shapes in runs::shapes(batch)? {
+            bound(&self.profile, &shapes)?;
+        }
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         let RunningTransformer { network, runner, .. } = &mut *running;
         runner.on(network).velocity(batch)

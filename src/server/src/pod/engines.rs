@@ -172,7 +172,7 @@ impl Shared {
     pub(super) fn load_engine(&self, slot: Component, id: EngineId) -> Result<Outcome, JobError> {
         let (host, info) = self.engine(slot, id)?;
         let bytes = info.weights_bytes.saturating_add(info.workspace_bytes);
-        let room = self.stage.admit(bytes)?;
+        let room = self.stage.admit_beside(bytes)?;
         host.load(id.0)?;
         self.loads.rooms().insert(id, (bytes, room));
         Ok(Outcome::Done)
