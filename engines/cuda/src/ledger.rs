@@ -102,7 +102,11 @@ mod tests {
             ..figures(25, 20, 10)
         };
         assert_eq!(beside.foreign(), 8);
-        assert_eq!(beside.cut(70, 20), 0, "as without the library, which took what was free");
+        assert_eq!(
+            beside.cut(70, 20),
+            0,
+            "as without the library, which took what was free"
+        );
         assert_eq!(beside.cut(75, 20), 5);
         assert_eq!(beside.cut(75, 17), 8, "its room is no workspace of the pool's");
     }

@@ -57,7 +57,12 @@ impl CudaStage {
     /// `DeviceLost`, `Refused`: the driver says nothing of its memory.
     pub fn over(driver: Arc<dyn Driver>, budget: Option<u64>) -> Result<Self, StageError> {
         let explain = |error: DriverError| error.for_stage(0, 0);
-        let figures = Figures::of(driver.memory().map_err(explain)?, driver.pool().map_err(explain)?, (0, 0), 0);
+        let figures = Figures::of(
+            driver.memory().map_err(explain)?,
+            driver.pool().map_err(explain)?,
+            (0, 0),
+            0,
+        );
         let capacity = budget.map_or(figures.total, |budget| budget.min(figures.total));
         let house = House {
             model: MemoryModel::new(capacity),
@@ -109,9 +114,14 @@ impl CudaStage {
     /// The driver's figures; after a sticky error the house knows that the device is lost.
     fn read_driver(&self, house: &mut House) -> Result<Figures, StageError> {
         let driver = &self.0.driver;
-        let figures = driver
-            .memory()
-            .and_then(|memory| Ok(Figures::of(memory, driver.pool()?, (house.mapped, house.beside), house.baseline)));
+        let figures = driver.memory().and_then(|memory| {
+            Ok(Figures::of(
+                memory,
+                driver.pool()?,
+                (house.mapped, house.beside),
+                house.baseline,
+            ))
+        });
         figures.map_err(|error| house.note(error, 0, 0))
     }
 

@@ -113,15 +113,15 @@ impl LanePlan {
         self.settle().map_err(refused)?;
         let held: Vec<_> = matrices
             .iter()
-            .map(|(name, tensor)| (*name, tensor.storage_and_layout()))
+            .map(|(name, tensor)| (*name, tensor.dtype(), tensor.storage_and_layout()))
             .collect();
         let values = held
             .iter()
-            .map(|(name, (storage, layout))| {
+            .map(|(name, dtype, (storage, layout))| {
                 let (Storage::Cpu(storage), Some((start, end))) = (&**storage, layout.contiguous_offsets()) else {
                     bail!("{name} is not contiguous in system RAM")
                 };
-                let values = match storage.dtype() {
+                let values = match dtype {
                     DType::F32 => Values::F32(&storage.as_slice::<f32>()?[start..end]),
                     DType::BF16 => Values::Bf16(&storage.as_slice::<bf16>()?[start..end]),
                     other => bail!("{name} is in {}", other.as_str()),

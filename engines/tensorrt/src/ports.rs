@@ -4,10 +4,7 @@ use greenroom_compiled::Component;
 
 /// A tensor that an engine takes or gives.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(
-    not(feature = "tensorrt"),
-    allow(dead_code, reason = "only the library has engines")
-)]
+#[cfg_attr(not(feature = "tensorrt"), allow(dead_code, reason = "only the library has engines"))]
 pub(crate) struct Port {
     pub(crate) name: String,
     /// Dimensions that it has.
@@ -18,10 +15,7 @@ pub(crate) struct Port {
 }
 
 /// Whether an engine takes and gives what a component does: the same names and numbers of dimensions, all of them plain.
-#[cfg_attr(
-    not(feature = "tensorrt"),
-    allow(dead_code, reason = "only the library has engines")
-)]
+#[cfg_attr(not(feature = "tensorrt"), allow(dead_code, reason = "only the library has engines"))]
 pub(crate) fn check(component: Component, ports: &[Port]) -> Result<(), String> {
     if let Some(port) = ports.iter().find(|port| !port.is_plain) {
         return Err(format!("its tensor {} is not in plain single precision", port.name));

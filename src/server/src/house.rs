@@ -2,6 +2,7 @@
 
 #[cfg(feature = "simulated-stage")]
 mod simulated;
+pub mod tensorrt;
 mod warm;
 
 use std::sync::Arc;
@@ -108,7 +109,7 @@ fn acestep(config: &Config, device: &Device) -> anyhow::Result<Acestep> {
 
 /// The compiled engines of the folder that is configured, or of the models directory where that has one, now or later.
 fn with_engines(acestep: Acestep, config: &Config, device: &Device, weights: &WeightFiles) -> anyhow::Result<Acestep> {
-    let (libraries, gpu) = (engine_libraries(&acestep), device.compute_capability());
+    let (libraries, gpu) = (engine_libraries(&acestep, config, device), device.compute_capability());
     let default = config.models_dir.join(ENGINES);
     let folder = config.engines_dir.as_ref().unwrap_or(&default);
     // The folder that nobody named need not be there.
@@ -120,12 +121,30 @@ fn with_engines(acestep: Acestep, config: &Config, device: &Device, weights: &We
         .context("compiled engines cannot be used: name another folder by --engines-dir, or an empty one")
 }
 
-/// What can load engines in this build.
-fn engine_libraries(_acestep: &Acestep) -> Vec<Arc<dyn EngineLibrary>> {
+/// What can load engines here.
+fn engine_libraries(acestep: &Acestep, config: &Config, device: &Device) -> Vec<Arc<dyn EngineLibrary>> {
+    let found = tensorrt::Found::open(config, device.compute_capability());
+    tracing::info!(tensorrt = %found, "the library of compiled engines");
     vec![
         #[cfg(feature = "simulated-stage")]
-        _acestep.module_library(),
+        acestep.module_library(),
     ]
+    .into_iter()
+    .chain(planned(acestep, found, device))
+    .collect()
+}
+
+/// TensorRT's engines, where they run.
+#[cfg(all(feature = "cuda", feature = "tensorrt"))]
+fn planned(acestep: &Acestep, found: tensorrt::Found, device: &Device) -> Option<Arc<dyn EngineLibrary>> {
+    let (library, lanes) = found.running().zip(lanes(device))?;
+    Some(acestep.plan_library(tensorrt::plans(library, lanes)))
+}
+
+/// TensorRT's engines: they run in no such program.
+#[cfg(not(all(feature = "cuda", feature = "tensorrt")))]
+fn planned(_acestep: &Acestep, _found: tensorrt::Found, _device: &Device) -> Option<Arc<dyn EngineLibrary>> {
+    None
 }
 
 /// Brain floating point on a GPU, single precision on the CPU.
@@ -133,11 +152,13 @@ fn engine_libraries(_acestep: &Acestep) -> Vec<Arc<dyn EngineLibrary>> {
 pub fn acestep_options(device: &Device) -> AcestepOptions {
     AcestepOptions {
         dtype: if device.is_gpu() { DType::BF16 } else { DType::F32 },
-        lanes: device
-            .work_lane()
-            .zip(device.live_lane())
-            .map(|(work, live)| Lanes { work, live }),
+        lanes: lanes(device),
     }
+}
+
+fn lanes(device: &Device) -> Option<Lanes> {
+    let lanes = device.work_lane().zip(device.live_lane());
+    lanes.map(|(work, live)| Lanes { work, live })
 }
 
 /// Beside a GPU, weights come back within a tenth of a second and a batch of a rip takes a few hundredths: turns can be short, and ticks

@@ -58,14 +58,12 @@ pub fn refit_matrices(
         .collect()
 }
 
-fn transposed(
-    image: &PackedImage,
-    target: &Target,
-    set: &LoraSet,
-    dtype: DType,
-    device: &Device,
-) -> Result<Tensor> {
-    let wanted = if target.tensor.starts_with(TIME) { DType::F32 } else { dtype };
+fn transposed(image: &PackedImage, target: &Target, set: &LoraSet, dtype: DType, device: &Device) -> Result<Tensor> {
+    let wanted = if target.tensor.starts_with(TIME) {
+        DType::F32
+    } else {
+        dtype
+    };
     let additions = set.additions(target, device)?;
     let matrix = Tensor::zeros((target.rows, target.inputs), wanted, device)?;
     for rows in target.pieces(PIECE) {

@@ -52,7 +52,10 @@ mod tests {
             slots: slots.to_vec(),
         };
         assert_eq!(runs([80, 80, 80]), [run(80, &[0, 1, 2])]);
-        assert_eq!(runs([80, 1, 80, 75, 1]), [run(1, &[1, 4]), run(75, &[3]), run(80, &[0, 2])]);
+        assert_eq!(
+            runs([80, 1, 80, 75, 1]),
+            [run(1, &[1, 4]), run(75, &[3]), run(80, &[0, 2])]
+        );
         assert_eq!(runs([]), []);
     }
 }

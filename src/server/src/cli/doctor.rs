@@ -2,16 +2,14 @@
 
 use std::{fs, path::Path};
 
-use greenroom_compiled::ComputeCapability;
 use greenroom_director::{Group, Policy};
 use greenroom_separator::{CheckpointState, KNOWN_MODELS};
-use greenroom_tensorrt::{GPUS, Tensorrt};
 
 use super::models;
 use crate::{
     config::{Config, GeneratorChoice},
     device::memory_bytes,
-    house::Engines,
+    house::{Engines, tensorrt},
 };
 
 /// Says it; the exit code is 1 where something that was asked for cannot run.
@@ -65,26 +63,13 @@ fn engines(config: &Config) -> anyhow::Result<u8> {
     }
     println!("  budget: {} MB", plan.budget_bytes / 1_000_000);
     println!("  park policy: {}", policy(plan.policy, &plan));
-    println!("  TensorRT: {}", tensorrt(config, engines.device.compute_capability()));
+    let tensorrt = tensorrt::Found::open(config, engines.device.compute_capability());
+    println!("  TensorRT: {tensorrt}");
     let damaged = KNOWN_MODELS
         .iter()
         .any(|model| matches!(model.state(&config.models_dir), CheckpointState::Damaged(_)));
     let asked_in_vain = config.melband_checkpoint.is_some() && engines.separator.is_err();
     Ok(u8::from(damaged || asked_in_vain))
-}
-
-/// The library of compiled engines, and whether its engines run here. To be without is no failure: then the networks run as they are.
-fn tensorrt(config: &Config, gpu: Option<ComputeCapability>) -> String {
-    let version = match Tensorrt::open(config.tensorrt_dir.as_deref()) {
-        Ok(library) => library.version().to_owned(),
-        Err(error) => return format!("none ({error})"),
-    };
-    let words = match gpu {
-        None => "it builds engines here, and there is no GPU to run them".into(),
-        Some(gpu) if GPUS.contains(&gpu) => format!("its engines run on this GPU, of compute capability {gpu}"),
-        Some(gpu) => format!("its engines do not run on this GPU, of compute capability {gpu}"),
-    };
-    format!("{version} ({words})")
 }
 
 fn why(choice: GeneratorChoice) -> &'static str {

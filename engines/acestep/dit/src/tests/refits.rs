@@ -26,7 +26,10 @@ const BESIDE: [&str; 8] = [
 
 fn refitted(before: &LoraSet, set: &LoraSet) -> BTreeMap<String, Tensor> {
     let matrices = refit_matrices(&TINY, &tiny_image(), before, set, DType::F32, &Device::Cpu).unwrap();
-    matrices.into_iter().map(|matrix| (matrix.name, matrix.values)).collect()
+    matrices
+        .into_iter()
+        .map(|matrix| (matrix.name, matrix.values))
+        .collect()
 }
 
 /// A matrix of the checkpoint, transposed.
@@ -38,7 +41,10 @@ fn exported(key: &Key, tensors: &dyn Tensors) -> Tensor {
 fn expect(matrices: &BTreeMap<String, Tensor>, tensors: &dyn Tensors, bound: f64) {
     let keys = keys(&TINY);
     for (name, values) in matrices {
-        let key = keys.iter().find(|key| key.name == *name).expect("a tensor of the checkpoint");
+        let key = keys
+            .iter()
+            .find(|key| key.name == *name)
+            .expect("a tensor of the checkpoint");
         assert!(values.is_contiguous());
         let off = error(values, &exported(key, tensors));
         assert!(off <= bound, "{name}: {off:.1e}");
@@ -71,13 +77,22 @@ fn loras_that_are_taken_off_leave_the_base_to_the_bit() {
 
 #[test]
 fn types_are_those_that_the_network_was_exported_in() {
-    let image = PackedImage::in_memory(|builder| pack(&TINY, &RandomTensors { seed: 1 }, DType::BF16, builder)).unwrap();
+    let image =
+        PackedImage::in_memory(|builder| pack(&TINY, &RandomTensors { seed: 1 }, DType::BF16, builder)).unwrap();
     let (base, warm) = (LoraSet::default(), LoraSet::new([(lora("warm"), 0.7)]));
     let matrices = refit_matrices(&TINY, &image, &base, &warm, DType::BF16, &Device::Cpu).unwrap();
     for matrix in &matrices {
         let time = matrix.name.starts_with("decoder.time_embed.");
-        assert_eq!(matrix.values.dtype(), if time { DType::F32 } else { DType::BF16 }, "{}", matrix.name);
+        assert_eq!(
+            matrix.values.dtype(),
+            if time { DType::F32 } else { DType::BF16 },
+            "{}",
+            matrix.name
+        );
     }
     let refused = refit_matrices(&TINY, &image, &base, &warm, DType::F32, &Device::Cpu).unwrap_err();
-    assert!(refused.to_string().contains("in f32, and the weights here are in bf16"), "{refused}");
+    assert!(
+        refused.to_string().contains("in f32, and the weights here are in bf16"),
+        "{refused}"
+    );
 }

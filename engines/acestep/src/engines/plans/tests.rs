@@ -95,7 +95,11 @@ impl Plan for FakePlan {
         let given = match self.component {
             Component::Decoder => self.velocity(&input)?,
             Component::VaeEncode => self.moments(input("audio"))?,
-            Component::VaeDecode => self.autoencoder().decode(&input("latents").get(0)?.t()?)?.t()?.unsqueeze(0)?,
+            Component::VaeDecode => self
+                .autoencoder()
+                .decode(&input("latents").get(0)?.t()?)?
+                .t()?
+                .unsqueeze(0)?,
         };
         assert_eq!(given.dims(), shape);
         given.contiguous()
@@ -103,11 +107,15 @@ impl Plan for FakePlan {
 
     fn refit(&mut self, matrices: &[Matrix]) -> Result<(), RefitError> {
         let mut script = self.script.lock().unwrap();
-        script.asked.push(matrices.iter().map(|matrix| matrix.name.clone()).collect());
+        script
+            .asked
+            .push(matrices.iter().map(|matrix| matrix.name.clone()).collect());
         match script.refits.pop_front() {
             Some(error) => Err(error),
             None => {
-                let written = matrices.iter().map(|matrix| (matrix.name.clone(), matrix.values.clone()));
+                let written = matrices
+                    .iter()
+                    .map(|matrix| (matrix.name.clone(), matrix.values.clone()));
                 self.matrices.extend(written);
                 Ok(())
             }
@@ -123,7 +131,10 @@ impl FakePlan {
     /// Means, and scales that nobody shall hear.
     fn moments(&self, audio: &Tensor) -> candle_core::Result<Tensor> {
         let sound: Vec<f32> = audio.get(0)?.t()?.flatten_all()?.to_vec1()?;
-        let means = self.autoencoder().encode(&sound, &mut || Ok::<_, candle_core::Error>(()))?.t()?;
+        let means = self
+            .autoencoder()
+            .encode(&sound, &mut || Ok::<_, candle_core::Error>(()))?
+            .t()?;
         Tensor::cat(&[&means, &means.affine(0.0, 1e6)?], 0)?.unsqueeze(0)
     }
 
@@ -136,7 +147,9 @@ impl FakePlan {
             input("hidden_states"),
             &input("timestep").to_vec1::<f32>()?,
             input("context_latents"),
-            &(0..states.dim(0)?).map(|slot| states.get(slot)).collect::<Result<Vec<_>, _>>()?,
+            &(0..states.dim(0)?)
+                .map(|slot| states.get(slot))
+                .collect::<Result<Vec<_>, _>>()?,
         )
     }
 }
@@ -164,7 +177,11 @@ fn exported(packed: &str) -> Vec<String> {
     let of_layer = packed.strip_prefix("layers.").and_then(|rest| rest.split_once('.'));
     let parts = of_layer.and_then(|(layer, rest)| {
         let (_, parts) = PACKED.iter().find(|(packed, _)| *packed == rest)?;
-        Some(parts.iter().map(move |part| format!("decoder.layers.{layer}.{part}.weight")))
+        Some(
+            parts
+                .iter()
+                .map(move |part| format!("decoder.layers.{layer}.{part}.weight")),
+        )
     });
     parts.map_or_else(Vec::new, Iterator::collect)
 }
@@ -309,7 +326,10 @@ impl Slots {
     fn prompts(&self, network: &Arc<Dit>) -> Vec<Arc<Memory>> {
         let mut runner = Runner::default();
         let running = runner.on(network);
-        self.states.iter().map(|states| running.prompt(states).unwrap()).collect()
+        self.states
+            .iter()
+            .map(|states| running.prompt(states).unwrap())
+            .collect()
     }
 
     /// As the modules have it.
@@ -353,7 +373,11 @@ fn sound_goes_in_by_channels_and_comes_out_as_means() {
     assert_eq!(world.script.lock().unwrap().runs, [[[1, 2, 5 * 1920]]]);
     cancel.raise();
     assert!(matches!(encoder.encode(&sound, &cancel), Err(GenerateError::Cancelled)));
-    assert_eq!(world.script.lock().unwrap().runs.len(), 1, "what is given up does not begin");
+    assert_eq!(
+        world.script.lock().unwrap().runs.len(),
+        1,
+        "what is given up does not begin"
+    );
 }
 
 #[test]
@@ -384,12 +408,21 @@ fn no_slot_looks_beyond_its_prompt_and_frames_are_even() {
     // hidden_states, timestep, encoder_hidden_states, context_latents of each run.
     let run = |slots: usize, tokens: usize| {
         let even = FRAMES + 1;
-        vec![vec![slots, even, 64], vec![slots], vec![slots, tokens, 64], vec![slots, even, 128]]
+        vec![
+            vec![slots, even, 64],
+            vec![slots],
+            vec![slots, tokens, 64],
+            vec![slots, even, 128],
+        ]
     };
     assert_eq!(world.script.lock().unwrap().runs, [run(1, 1), run(1, 3), run(2, 7)]);
     let asked = runs::shapes(&slots.batch(&prompts)).unwrap();
     let shapes = |slots, tokens| Shapes::decoder_of_width(slots, FRAMES as u64, tokens, 64);
-    assert_eq!(asked, [shapes(1, 1), shapes(1, 3), shapes(2, 7)], "a profile is asked for what is run");
+    assert_eq!(
+        asked,
+        [shapes(1, 1), shapes(1, 3), shapes(2, 7)],
+        "a profile is asked for what is run"
+    );
 }
 
 #[test]
@@ -409,7 +442,11 @@ fn loras_in_a_plan_are_heard_as_in_the_modules() {
         assert!(off <= 1e-5, "{off:.1e}");
         assert!(error(&heard, &before) > 1e-3, "it is not heard");
     }
-    assert_eq!(world.script.lock().unwrap().asked.len(), sets.len(), "what is worn is not written again");
+    assert_eq!(
+        world.script.lock().unwrap().asked.len(),
+        sets.len(),
+        "what is worn is not written again"
+    );
     decoder.wear(&LoraSet::default()).unwrap();
     assert_eq!(error(&slots.by(&*decoder, &prompts).unwrap(), &before), 0.0);
 }

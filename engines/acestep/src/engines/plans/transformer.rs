@@ -103,7 +103,9 @@ impl Decoder for PlannedTransformer {
         }
         // Unknown until it is done, whatever happens meanwhile.
         let Some(before) = fitted.worn.take() else {
-            return Err("its weights are not known since LoRAs could not be put into it: it has to be loaded anew".into());
+            return Err(
+                "its weights are not known since LoRAs could not be put into it: it has to be loaded anew".into(),
+            );
         };
         let refitted = self.refit(&mut *fitted.plan, &before, loras);
         match &refitted {
