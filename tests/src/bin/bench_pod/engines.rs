@@ -113,7 +113,9 @@ pub(crate) async fn engines(figures: &mut Figures, seconds: u64) -> anyhow::Resu
         meets.listen(&program, &mut listener, seconds).await?;
         let failed = ["jobs_ended_total", r#"task="load_engine""#, r#"outcome="failed""#];
         let account = listener.account;
-        let values = [account.slices as f64, account.late as f64, program.metric(&failed)?];
+        // Where nothing failed there is no such line, and the sum of none is -0.
+        let failed = program.metric(&failed)? + 0.0;
+        let values = [account.slices as f64, account.late as f64, failed];
         for (key, value) in keys.into_iter().zip(values) {
             figures.take(key, value);
         }

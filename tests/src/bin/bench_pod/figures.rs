@@ -66,7 +66,7 @@ impl Figures {
         let mut spread = Map::new();
         if !self.quiet {
             println!(
-                "{:<28} {:>5} {:>10} {:>10} {:>10} {:>10}",
+                "{:<36} {:>5} {:>10} {:>10} {:>10} {:>10}",
                 "", "runs", "median", "p95", "worst", "bar"
             );
         }
@@ -85,7 +85,7 @@ impl Figures {
                 let bar = bar.map_or(String::new(), |(_, bar, _)| format!("{bar}"));
                 let verdict = if met { "" } else { "  NOT MET" };
                 println!(
-                    "{key:<28} {:>5} {median:>10.3} {p95:>10.3} {worst:>10.3} {bar:>10}{verdict}",
+                    "{key:<36} {:>5} {median:>10.3} {p95:>10.3} {worst:>10.3} {bar:>10}{verdict}",
                     sorted.len()
                 );
             }
