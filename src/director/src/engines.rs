@@ -279,6 +279,13 @@ impl Director {
             .sum()
     }
 
+    /// Bytes of engines that work cannot do without: they are as much in the way of a rip as eager weights are. One that only helps is not, since
+    /// it leaves where somebody finds no room.
+    pub(crate) fn bytes_of_needed_engines(&self) -> u64 {
+        let needed = self.plan.engines_only.iter();
+        needed.map(|slot| self.slot(slot).bytes()).sum()
+    }
+
     /// Whether somebody waits for memory while engines hold some that only help. Ticks count as running whether or not the gate is open, so that
     /// its opening changes nothing about the answer.
     fn is_short(&self) -> bool {

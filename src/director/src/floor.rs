@@ -104,7 +104,8 @@ impl Director {
             Policy::Always => true,
             Policy::Never => false,
             Policy::Auto { reserve_bytes } => {
-                self.plan.budget_bytes.saturating_sub(self.ledger.foreign + eager) < reserve_bytes
+                let there = self.ledger.foreign + eager + self.bytes_of_needed_engines();
+                self.plan.budget_bytes.saturating_sub(there) < reserve_bytes
             }
         }
     }

@@ -1,11 +1,13 @@
 //! Room on the device: policies, turns, what fits now, later or never, and whose rip goes first.
 
 mod common;
+#[path = "common/engines.rs"]
+mod engines;
 
 use common::{Pod, declare, spectral_plan, weighted_plan};
 use greenroom_director::{
-    ConnectionId, Event, Found, Group, Intent, JobId, Mode, Outcome, Phase, Plan, Policy, Source, Span, Task, TrackId,
-    Work,
+    Component, Components, ConnectionId, Event, Found, Group, Intent, JobId, Mode, Outcome, Phase, Plan, Policy,
+    Source, Span, Task, TrackId, Work,
 };
 
 /// Uploads under this policy, beside a session; whether any eager group left for the rip.
@@ -36,6 +38,26 @@ fn eager_groups_leave_where_less_than_the_reserve_would_be_left() {
     assert!(!parks(auto, 200));
     assert!(!parks(Policy::Never, 80));
     assert!(parks(Policy::Always, 200));
+}
+
+#[test]
+fn engines_that_work_cannot_do_without_count_towards_the_reserve() {
+    // Beside eager groups of 60, the engine of what plays takes 10.
+    let parks = |engines_only, budget_bytes| {
+        let (mut pod, _) = engines::playing(Plan {
+            policy: Policy::Auto { reserve_bytes: 10 },
+            engines_only,
+            budget_bytes,
+            ..weighted_plan()
+        });
+        pod.upload();
+        assert_eq!(pod.count(&["PushStems"]), 1, "{budget_bytes}: {:#?}", pod.said);
+        pod.count(&["start Park"]) > pod.count(&["start Park", "Separator"])
+    };
+    let decoder = Components::of(&[Component::Decoder]);
+    assert!(!parks(decoder, 80), "exactly the reserve is left");
+    assert!(parks(decoder, 79), "one less");
+    assert!(!parks(Components::NONE, 79), "one that only helps can leave");
 }
 
 #[test]
