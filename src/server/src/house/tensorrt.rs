@@ -7,6 +7,8 @@ mod plans;
 use std::fmt;
 
 use greenroom_compiled::ComputeCapability;
+#[cfg(any(test, all(feature = "cuda", feature = "tensorrt")))]
+use greenroom_generator::LoadError;
 use greenroom_tensorrt::{GPUS, Tensorrt, TensorrtError};
 
 use crate::config::Config;
@@ -60,9 +62,34 @@ fn on(gpu: Option<ComputeCapability>) -> String {
     }
 }
 
+/// What the director knows of a failed load. The library has no codes, only words.
+#[cfg(any(test, all(feature = "cuda", feature = "tensorrt")))]
+fn load_error(engine: &str, error: &TensorrtError) -> LoadError {
+    match error {
+        error if error.is_out_of_memory() => LoadError::OutOfMemory(engine.into()),
+        TensorrtError::Context { .. } => LoadError::NullContext(engine.into()),
+        error => LoadError::Failed(format!("{engine}: {error}")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_failed_load_is_what_the_director_knows() {
+        let context = |words: &str| TensorrtError::Context { words: words.into() };
+        let load = |words: &str| TensorrtError::Load { words: words.into() };
+        let known = |error| load_error("decoder", &error);
+        assert_eq!(
+            known(context("Failed to create ExecutionContext")),
+            LoadError::NullContext("decoder".into())
+        );
+        for short in [context("Cuda Runtime (out of memory)"), load("OutOfMemory")] {
+            assert_eq!(known(short), LoadError::OutOfMemory("decoder".into()));
+        }
+        assert!(matches!(known(load("another version")), LoadError::Failed(said) if said.contains("another version")));
+    }
 
     #[test]
     fn a_gpu_that_engines_do_not_run_on_is_said_and_no_failure() {

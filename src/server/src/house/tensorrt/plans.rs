@@ -9,6 +9,8 @@ use greenroom_dit::Matrix;
 use greenroom_generator::LoadError;
 use greenroom_tensorrt::{LanePlan, Tensorrt, TensorrtError};
 
+use super::load_error;
+
 /// The library's plans, on these lanes.
 pub(in crate::house) fn plans(library: Tensorrt, lanes: Lanes) -> Arc<dyn Plans> {
     Arc::new(TensorrtPlans { library, lanes })
@@ -42,15 +44,6 @@ impl Plans for TensorrtPlans {
     }
 }
 
-/// What the director knows of a failed load. The library has no codes, only words.
-fn load_error(engine: &str, error: &TensorrtError) -> LoadError {
-    match error {
-        error if error.is_out_of_memory() => LoadError::OutOfMemory(engine.into()),
-        TensorrtError::Context { .. } => LoadError::NullContext(engine.into()),
-        error => LoadError::Failed(format!("{engine}: {error}")),
-    }
-}
-
 struct OnLane(LanePlan);
 
 impl Plan for OnLane {
@@ -76,30 +69,5 @@ impl Plan for OnLane {
             TensorrtError::Weights { words } => RefitError::Refused(words),
             error => RefitError::Failed(error.to_string()),
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_failed_load_is_what_the_director_knows() {
-        let words = |words: &str| words.to_owned();
-        let context = TensorrtError::Context {
-            words: words("Failed to create ExecutionContext"),
-        };
-        assert_eq!(
-            load_error("decoder", &context),
-            LoadError::NullContext("decoder".into())
-        );
-        let short = TensorrtError::Context {
-            words: words("Cuda Runtime (out of memory)"),
-        };
-        assert_eq!(load_error("decoder", &short), LoadError::OutOfMemory("decoder".into()));
-        let other = TensorrtError::Load {
-            words: words("of another version"),
-        };
-        assert!(matches!(load_error("decoder", &other), LoadError::Failed(said) if said.contains("another version")));
     }
 }
