@@ -4,6 +4,7 @@
 //! needed to link it, and the same program starts where there are none. For type checks alone a stand-in for the compiler will do.
 
 use std::{
+    ffi::OsString,
     fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
@@ -12,7 +13,7 @@ use std::{
 
 use anyhow::{Context, ensure};
 
-use crate::shell;
+use crate::{shell, tensorrt::Packages};
 
 /// NVIDIA's compiler with what it includes. Newer ones make code that drivers of the 580 series refuse.
 const TOOLKIT: [&str; 9] = [
@@ -78,7 +79,7 @@ impl Toolkit {
     }
 
     /// Runs a command of cargo's with this compiler.
-    fn cargo(&self, command: &str, arguments: &[&str]) -> anyhow::Result<()> {
+    fn cargo(&self, command: &str, arguments: &[&str], more: &[(&str, OsString)]) -> anyhow::Result<()> {
         let programs = std::env::var_os("PATH").unwrap_or_default();
         let programs = std::env::join_paths(
             [self.home.join("bin")]
@@ -98,6 +99,7 @@ impl Toolkit {
             .env("PATH", programs)
             .env("GREENROOM_COMMIT", commit())
             .env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS", flags)
+            .envs(more.iter().cloned())
             .status()
             .context("cargo cannot be started")?;
         ensure!(
@@ -172,12 +174,14 @@ fn stubs(folder: &Path) -> anyhow::Result<PathBuf> {
     Ok(stubs)
 }
 
-/// Lints with the feature `cuda`, on any machine.
+/// Lints with the features `cuda` and `tensorrt`, on any machine.
 pub(crate) fn lints() -> anyhow::Result<()> {
-    let packages =
-        "--package=greenroom --package=greenroom-cuda --package=greenroom-kernels --package=greenroom-separator";
-    let arguments = format!("--quiet {packages} --features=greenroom/cuda --all-targets -- --deny=warnings");
-    Toolkit::stand_in()?.cargo("clippy", &arguments.split(' ').collect::<Vec<_>>())
+    let packages = "--package=greenroom --package=greenroom-acestep --package=greenroom-cuda --package=greenroom-kernels \
+                    --package=greenroom-separator --package=greenroom-tensorrt";
+    let arguments =
+        format!("--quiet {packages} --features=greenroom/cuda,greenroom/tensorrt --all-targets -- --deny=warnings");
+    let arguments: Vec<&str> = arguments.split_whitespace().collect();
+    Toolkit::stand_in()?.cargo("clippy", &arguments, &Packages::fetched()?.environment()?)
 }
 
 /// Holds the GPU's stage and kernels against their lists, where there is a GPU.
@@ -198,6 +202,7 @@ fn build() -> anyhow::Result<PathBuf> {
     toolkit.cargo(
         "build",
         &["--release", "--package=greenroom", "--features=greenroom/cuda", &target],
+        &[],
     )?;
     Ok(folder.join(TARGET).join("release/greenroom"))
 }

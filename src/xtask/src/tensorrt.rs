@@ -56,15 +56,10 @@ impl Packages {
 
     /// Runs a program with them.
     pub(crate) fn run(&self, program: &str, arguments: &[&str]) -> anyhow::Result<()> {
-        // The headers of the C++ library look for the compiler's own, which the packaged libclang comes without.
-        let own = shell::output("g++", &["-print-file-name=include"])?;
         let status = Command::new(program)
             .args(arguments)
             .current_dir(shell::root()?)
-            .env("LIBCLANG_PATH", self.0.join(CLANG))
-            .env("BINDGEN_EXTRA_CLANG_ARGS", format!("-isystem {}", own.trim()))
-            .env("GREENROOM_TENSORRT_DIR", self.0.join(LIBRARY))
-            .env("PYTHONPATH", python_path(&self.0)?)
+            .envs(self.environment()?)
             .status()
             .with_context(|| format!("{program} cannot be started: is it installed?"))?;
         ensure!(
@@ -73,6 +68,18 @@ impl Packages {
             arguments.join(" ")
         );
         Ok(())
+    }
+
+    /// Where programs find them.
+    pub(crate) fn environment(&self) -> anyhow::Result<[(&'static str, OsString); 4]> {
+        // The headers of the C++ library look for the compiler's own, which the packaged libclang comes without.
+        let own = shell::output("g++", &["-print-file-name=include"])?;
+        Ok([
+            ("LIBCLANG_PATH", self.0.join(CLANG).into()),
+            ("BINDGEN_EXTRA_CLANG_ARGS", format!("-isystem {}", own.trim()).into()),
+            ("GREENROOM_TENSORRT_DIR", self.0.join(LIBRARY).into()),
+            ("PYTHONPATH", python_path(&self.0)?),
+        ])
     }
 }
 

@@ -6,8 +6,8 @@ use anyhow::bail;
 
 use crate::{cuda, packages, shell, tensorrt::Packages, web};
 
-/// What tests need of the program: a stage that fails on purpose, and engines that are really built. Every step compiles the whole
-/// workspace with the same features: with others nearly everything would be compiled once more.
+/// What tests need of the program: a stage that fails on purpose, and engines that are really built. All of the workspace is compiled with
+/// these features, once: with others, or for a package alone, nearly everything would be compiled once more.
 const COMPILED: [&str; 3] = [
     "--quiet",
     "--workspace",
@@ -105,6 +105,11 @@ fn summary(outcomes: &[Outcome]) -> anyhow::Result<()> {
         return Ok(());
     }
     bail!("{}", failures.join("\n"))
+}
+
+fn lints() -> anyhow::Result<()> {
+    let arguments = "clippy --quiet --workspace --all-targets -- --deny=warnings";
+    shell::run("cargo", &arguments.split(' ').collect::<Vec<_>>())
 }
 
 /// Compiles and runs with what TensorRT takes.
