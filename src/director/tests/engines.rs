@@ -6,7 +6,7 @@ mod common;
 mod engines;
 
 use engines::{LONG, OUT_OF_MEMORY, SHORT, ask, compiled, decoder, measure, playing, pod, swap};
-use greenroom_director::{Engine, EngineId, Engines, Event, Failure, Mode, Outcome, Source, Span, TrackId};
+use greenroom_director::{Engines, Event, Failure, Mode, Outcome, Source, Span, TrackId};
 
 #[test]
 fn a_session_begins_when_the_engine_that_it_cannot_do_without_is_there() {

@@ -8,8 +8,8 @@ mod engines;
 use common::{Pod, spectral_plan, weighted_plan};
 use engines::{LONG, OUT_OF_MEMORY, SHORT, ask, compiled, decoder, engine, measure, playing, pod, swap};
 use greenroom_director::{
-    Component, Components, Engine, EngineId, Engines, Event, Failure, Found, Group, Groups, Mode, Need, Outcome, Plan,
-    ReferenceKind, Source, Uploads,
+    Component, Components, Engines, Event, Failure, Found, Group, Groups, Mode, Need, Outcome, Plan, ReferenceKind,
+    Source, Uploads,
 };
 
 /// A pod with all eager groups (60), its separator (5), a workspace of 1 for each of the five kinds of work, and so much more.

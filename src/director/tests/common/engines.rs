@@ -8,11 +8,11 @@ use greenroom_director::{
 
 use super::common::{Pod, spectral_plan};
 
-pub const SHORT: TrackId = TrackId(1_001);
-pub const LONG: TrackId = TrackId(1_002);
-pub const OUT_OF_MEMORY: Outcome = Outcome::Failed(Failure::OutOfMemory);
+pub(crate) const SHORT: TrackId = TrackId(1_001);
+pub(crate) const LONG: TrackId = TrackId(1_002);
+pub(crate) const OUT_OF_MEMORY: Outcome = Outcome::Failed(Failure::OutOfMemory);
 
-pub fn engine(id: u32, bytes: u64) -> Option<Engine> {
+pub(crate) fn engine(id: u32, bytes: u64) -> Option<Engine> {
     Some(Engine {
         id: EngineId(id),
         weights_bytes: bytes - 1,
@@ -20,12 +20,12 @@ pub fn engine(id: u32, bytes: u64) -> Option<Engine> {
     })
 }
 
-pub fn decoder(id: u32, bytes: u64) -> Engines {
+pub(crate) fn decoder(id: u32, bytes: u64) -> Engines {
     Engines([engine(id, bytes), None, None])
 }
 
 /// A pod without an eager decoder, and a separator that weighs 5.
-pub fn compiled(budget_bytes: u64) -> Plan {
+pub(crate) fn compiled(budget_bytes: u64) -> Plan {
     Plan {
         engines_only: Components::of(&[Component::Decoder]),
         budget_bytes,
@@ -34,7 +34,7 @@ pub fn compiled(budget_bytes: u64) -> Plan {
 }
 
 /// A pod with two fixtures, a short one whose engine takes 10 bytes and a long one whose engine takes 16.
-pub fn pod(plan: Plan) -> Pod {
+pub(crate) fn pod(plan: Plan) -> Pod {
     let mut pod = Pod::new(plan);
     for (track, engines) in [(SHORT, decoder(1, 10)), (LONG, decoder(2, 16))] {
         let found = Found::Fixture;
@@ -44,7 +44,7 @@ pub fn pod(plan: Plan) -> Pod {
     pod
 }
 
-pub fn ask(pod: &mut Pod, client: u64, track: TrackId) -> ConnectionId {
+pub(crate) fn ask(pod: &mut Pod, client: u64, track: TrackId) -> ConnectionId {
     let connection = pod.connect();
     let (intent, bytes) = (Intent::Session, 1);
     pod.event(Event::HandshakeDeclared {
@@ -61,7 +61,7 @@ pub fn ask(pod: &mut Pod, client: u64, track: TrackId) -> ConnectionId {
     connection
 }
 
-pub fn swap(pod: &mut Pod, connection: ConnectionId, track: TrackId) {
+pub(crate) fn swap(pod: &mut Pod, connection: ConnectionId, track: TrackId) {
     pod.event(Event::SwapAsked {
         connection,
         source: Source::Track(track),
@@ -69,12 +69,12 @@ pub fn swap(pod: &mut Pod, connection: ConnectionId, track: TrackId) {
     });
 }
 
-pub fn measure(pod: &mut Pod, track: TrackId, engines: Engines) {
+pub(crate) fn measure(pod: &mut Pod, track: TrackId, engines: Engines) {
     pod.event(Event::SourceMeasured { track, engines });
 }
 
 /// A session that plays the short fixture; what led there is forgotten.
-pub fn playing(plan: Plan) -> (Pod, ConnectionId) {
+pub(crate) fn playing(plan: Plan) -> (Pod, ConnectionId) {
     let mut pod = pod(plan);
     let connection = ask(&mut pod, 1, SHORT);
     assert_eq!(pod.count(&["SessionReady"]), 1, "{:#?}", pod.said);
