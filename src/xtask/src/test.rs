@@ -46,8 +46,8 @@ fn steps(quick: bool, keep_going: bool) -> Vec<Step> {
         ("format", || shell::run("cargo", &["fmt", "--all", "--check"])),
         ("generated types", || crate::types(true)),
         ("page: packages, types, unit tests, build", page),
-        ("lints", || cargo("clippy", &["--all-targets", "--", "--deny=warnings"])),
-        ("lints with CUDA", cuda::lints),
+        ("lints", lints),
+        ("lints with CUDA and TensorRT", cuda::lints),
         ("what a GPU's stage and kernels must do", cuda::conformance),
         ("networks as ONNX, against the golden tensors", || {
             Packages::fetched()?.export_test()
