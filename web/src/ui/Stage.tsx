@@ -16,6 +16,13 @@ export function Stage({ view }: { view: View }) {
                 <b>{state}</b>
               </li>
             ))}
+            {vram.engines?.map(({ component, name, bytes }) => (
+              <li key={`engine ${name}`} className="resident" title={name}>
+                <span>{component.replace("_", " ")} engine</span>
+                <small>{megabytes(bytes)}</small>
+                <b>loaded</b>
+              </li>
+            ))}
           </ul>
           <p>
             {megabytes(vram.resident_bytes + vram.workspace_bytes)} of {megabytes(vram.budget_bytes)} in use
