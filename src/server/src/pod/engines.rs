@@ -120,7 +120,10 @@ impl Shared {
         engines.rescan().map_err(|words| {
             Refusal::new(
                 Failure::Internal,
-                format!("{words}; what was known before stays in use"),
+                format!(
+                    "{words}; what was known before stays in use. The folder is the one that --engines-dir names, or `engines` in the \
+                     models directory"
+                ),
             )
         })?;
         for (track, walk) in self.tracks.walks() {
