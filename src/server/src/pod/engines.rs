@@ -85,8 +85,14 @@ impl Loads {
 impl Shared {
     /// Which engines serve a track as it will be played; none where the generator has none, or nobody knows the track's length yet.
     pub(super) fn measure(&self, track: TrackId, walk: Option<Walk>) -> Option<Event> {
-        let engines = self.generator.engines()?;
         self.tracks.change(track, |entry| entry.walk = walk);
+        self.measured(track)
+    }
+
+    /// The same, as it was to be played the last time.
+    fn measured(&self, track: TrackId) -> Option<Event> {
+        let engines = self.generator.engines()?;
+        let walk = self.tracks.with(track, |entry| entry.walk)?;
         let frames = self.tracks.frames(track)? as u64;
         let part = walk.and_then(|walk| walk.part(0, frames));
         let serving = engines.serving(Extent {
@@ -126,8 +132,8 @@ impl Shared {
                 ),
             )
         })?;
-        for (track, walk) in self.tracks.walks() {
-            if let Some(measure) = self.measure(track, walk) {
+        for track in self.tracks.ids() {
+            if let Some(measure) = self.measured(track) {
                 self.events.tell_blocking(measure);
             }
         }

@@ -288,14 +288,9 @@ impl Tracks {
         self.lock().entries.get_mut(&track).and_then(|entry| entry.body.take())
     }
 
-    /// Every track, and how it was to be played when it was last measured.
-    pub(super) fn walks(&self) -> Vec<(TrackId, Option<Walk>)> {
-        let table = self.lock();
-        table
-            .entries
-            .iter()
-            .map(|(track, entry)| (*track, entry.walk))
-            .collect()
+    /// Every track.
+    pub(super) fn ids(&self) -> Vec<TrackId> {
+        self.lock().entries.keys().copied().collect()
     }
 
     /// Looks at a track.
