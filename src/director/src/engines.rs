@@ -8,7 +8,7 @@ use crate::{
     effect::{Effects, Task},
     engine::{Component, Components, Engine, EngineId, Engines},
     event::{Failure, Outcome},
-    floor::Gate,
+    gate::Gate,
     ids::{JobId, TrackId},
     jobs::Lane,
     plan::{Group, Groups, Need, Work},

@@ -6,7 +6,7 @@ use crate::{
     director::{Director, Life},
     effect::Task,
     engine::Component,
-    floor::Gate,
+    gate::Gate,
     jobs::Lane,
     placement::Lease,
     plan::{Group, Policy, Work},

@@ -20,6 +20,7 @@ mod floor;
     allow(dead_code, reason = "only a checked core is copied")
 )]
 mod fork;
+mod gate;
 mod ids;
 mod intake;
 mod invariants;

@@ -3,7 +3,7 @@
 use crate::{
     director::Director,
     engine::Component,
-    floor::Gate,
+    gate::Gate,
     plan::{Group, Groups, Need},
 };
 

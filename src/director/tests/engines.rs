@@ -235,20 +235,23 @@ fn what_a_change_of_engines_needs_is_taken_by_nobody_else_meanwhile() {
 }
 
 #[test]
-fn room_for_the_old_engine_is_not_claimed_where_there_is_not_so_much() {
-    // Another process took memory since the long one was loaded: it could not come back, and the short one fits.
+fn room_for_the_old_engine_is_claimed_where_there_is_so_much_and_not_where_there_is_less() {
+    // Another process took memory since the long one was loaded: beside 4 bytes it could come back, beside 5 it could not.
     let mut plan = compiled(20);
     plan.needs[1].workspace_bytes = 5;
-    let mut pod = pod(plan);
-    let connection = ask(&mut pod, 1, LONG);
-    pod.hold("load");
-    swap(&mut pod, connection, SHORT);
-    pod.event(Event::ForeignMemory { bytes: 5 });
-    pod.finish("load", OUT_OF_MEMORY);
-    pod.event(Event::PromptAsked { connection });
-    assert_eq!(pod.count(&["start EncodePrompt"]), 1, "{:#?}", pod.said);
-    pod.finish("load", Outcome::Done);
-    assert_eq!(pod.count(&["SwapReady"]), 1, "{:#?}", pod.said);
+    for (foreign, starts) in [(4, 0), (5, 1)] {
+        let mut pod = pod(plan.clone());
+        let connection = ask(&mut pod, 1, LONG);
+        pod.hold("load");
+        swap(&mut pod, connection, SHORT);
+        pod.event(Event::ForeignMemory { bytes: foreign });
+        pod.finish("load", OUT_OF_MEMORY);
+        pod.event(Event::PromptAsked { connection });
+        assert_eq!(pod.count(&["start EncodePrompt"]), starts, "{foreign}: {:#?}", pod.said);
+        pod.finish("load", Outcome::Done);
+        assert_eq!(pod.count(&["SwapReady"]), 1, "{foreign}: {:#?}", pod.said);
+        assert_eq!(pod.count(&["PromptApplied"]), 1, "{foreign}: {:#?}", pod.said);
+    }
 }
 
 #[test]

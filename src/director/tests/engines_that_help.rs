@@ -8,8 +8,8 @@ mod engines;
 use common::{Pod, spectral_plan, weighted_plan};
 use engines::{LONG, OUT_OF_MEMORY, SHORT, ask, compiled, decoder, engine, measure, playing, pod, swap};
 use greenroom_director::{
-    Component, Components, Engines, Event, Failure, Found, Group, Groups, Mode, Need, Outcome, Plan, ReferenceKind,
-    Source, Uploads,
+    Component, Components, ConnectionId, Engines, Event, Failure, Found, Group, Groups, Mode, Need, Outcome, Plan,
+    ReferenceKind, Source, Uploads,
 };
 
 /// A pod with all eager groups (60), its separator (5), a workspace of 1 for each of the five kinds of work, and so much more.
@@ -38,6 +38,20 @@ fn two_rooms() -> Plan {
         budget_bytes: 42,
         ..weighted_plan()
     }
+}
+
+/// A session that plays in one of [`two_rooms`] without a text encoder: it did not come home, and nobody needs it.
+fn without_text_encoder(plan: Plan) -> (Pod, ConnectionId) {
+    let mut pod = Pod::new(plan);
+    pod.hold("restore");
+    let (track, found) = (SHORT, Found::Fixture);
+    pod.event(Event::TrackFound { track, found });
+    let connection = ask(&mut pod, 1, SHORT);
+    while let Some((_, task)) = pod.pending.first() {
+        let is_encoder = format!("{task:?}").contains("TextEncoder");
+        pod.finish("restore", if is_encoder { common::BROKEN } else { Outcome::Done });
+    }
+    (pod, connection)
 }
 
 /// A pod without an eager way in for sources; a prompt takes a workspace of 5.
@@ -167,14 +181,7 @@ fn an_engine_leaves_for_a_rip_that_finds_no_room_and_comes_back_after_it() {
 
 #[test]
 fn a_prompt_that_finds_no_room_sends_away_an_engine_that_ticks_call() {
-    let mut pod = Pod::new(two_rooms());
-    pod.hold("restore");
-    let (track, found) = (SHORT, Found::Fixture);
-    pod.event(Event::TrackFound { track, found });
-    let connection = ask(&mut pod, 1, SHORT);
-    pod.finish("restore", Outcome::Done);
-    // The text encoder does not come home: it fails, and nobody needs it.
-    pod.finish("restore", common::BROKEN);
+    let (mut pod, connection) = without_text_encoder(two_rooms());
     measure(&mut pod, SHORT, decoder(1, 9));
     assert_eq!(pod.count(&["Lend", "Ticks", "Some(EngineId(1))"]), 1, "{:#?}", pod.said);
     pod.forget();
@@ -194,6 +201,22 @@ fn a_prompt_that_finds_no_room_sends_away_an_engine_that_ticks_call() {
         "there is no room for both: {:#?}",
         pod.said
     );
+}
+
+#[test]
+fn an_engine_that_only_helps_does_not_come_before_what_a_prompt_waits_for() {
+    let mut plan = two_rooms();
+    plan.needs[0].workspace_bytes = 1;
+    let (mut pod, connection) = without_text_encoder(plan);
+    pod.hold("encode");
+    pod.upload();
+    // There is room for it as soon as the source is encoded.
+    pod.event(Event::PromptAsked { connection });
+    measure(&mut pod, SHORT, decoder(1, 9));
+    assert_eq!(pod.count(&["start LoadEngine"]), 0, "{:#?}", pod.said);
+    pod.finish("encode", Outcome::Done);
+    pod.finish("restore", Outcome::Done);
+    assert_eq!(pod.count(&["PromptApplied"]), 1, "{:#?}", pod.said);
 }
 
 #[test]
@@ -313,23 +336,53 @@ fn an_upload_does_not_keep_the_slot_from_a_swap_that_waits_for_it() {
 
 #[test]
 fn who_cannot_do_without_an_engine_sends_away_one_that_only_helps_ticks() {
+    // Beside 5 bytes that only help ticks: 12, or 15 for which a group leaves too that nobody uses.
+    for (budget_bytes, wanted, idle) in [(16, 12, None), (18, 15, Some(4))] {
+        let mut plan = encoding(budget_bytes);
+        plan.weights_bytes[Group::TextEncoder as usize] = idle;
+        let mut pod = Pod::new(plan);
+        let (track, found) = (SHORT, Found::Fixture);
+        pod.event(Event::TrackFound { track, found });
+        measure(&mut pod, SHORT, Engines([engine(1, 5), engine(5, 3), None]));
+        ask(&mut pod, 1, SHORT);
+        assert_eq!(pod.count(&["Lend", "Ticks", "Some(EngineId(1))"]), 1, "{:#?}", pod.said);
+        pod.forget();
+        pod.hold("encode");
+        let (_, first) = pod.upload();
+        let (_, second) = pod.upload();
+        measure(&mut pod, first, encoder(6, wanted));
+        measure(&mut pod, second, encoder(6, wanted));
+        assert_eq!(pod.count(&["UploadFailed"]), 0, "{:#?}", pod.said);
+        assert_eq!(pod.count(&["start UnloadEngine", "Decoder"]), 1, "{:#?}", pod.said);
+        assert_eq!(pod.count(&["GateClose"]), 1, "{:#?}", pod.said);
+        assert_eq!(pod.count(&["GateOpen"]), 1, "{:#?}", pod.said);
+        assert_eq!(pod.count(&["Lend", "Ticks"]), 0, "{:#?}", pod.said);
+        pod.finish("encode", Outcome::Done);
+        assert_eq!(pod.count(&["Lend", "Job", "EngineId(6)"]), 1, "{:#?}", pod.said);
+    }
+}
+
+#[test]
+fn an_engine_of_the_source_before_leaves_with_the_one_that_ticks_call() {
     let mut pod = Pod::new(encoding(16));
-    let (track, found) = (SHORT, Found::Fixture);
-    pod.event(Event::TrackFound { track, found });
-    measure(&mut pod, SHORT, Engines([engine(1, 5), engine(5, 3), None]));
-    ask(&mut pod, 1, SHORT);
-    assert_eq!(pod.count(&["Lend", "Ticks", "Some(EngineId(1))"]), 1, "{:#?}", pod.said);
-    pod.forget();
+    for (track, helping) in [(LONG, [engine(9, 2), None]), (SHORT, [None, engine(7, 5)])] {
+        let found = Found::Fixture;
+        pod.event(Event::TrackFound { track, found });
+        measure(&mut pod, track, Engines([helping[0], engine(5, 3), helping[1]]));
+    }
+    let connection = ask(&mut pod, 1, LONG);
+    swap(&mut pod, connection, SHORT);
+    assert_eq!(pod.count(&["Lend", "Ticks", "Some(EngineId(7))"]), 1, "{:#?}", pod.said);
+    assert_eq!(pod.count(&["start UnloadEngine"]), 0, "{:#?}", pod.said);
     pod.hold("encode");
     let (_, first) = pod.upload();
     let (_, second) = pod.upload();
-    measure(&mut pod, first, encoder(6, 12));
-    measure(&mut pod, second, encoder(6, 12));
+    measure(&mut pod, first, encoder(6, 15));
+    measure(&mut pod, second, encoder(6, 15));
+    for slot in ["Decoder", "VaeDecode"] {
+        assert_eq!(pod.count(&["start UnloadEngine", slot]), 1, "{slot}: {:#?}", pod.said);
+    }
     assert_eq!(pod.count(&["UploadFailed"]), 0, "{:#?}", pod.said);
-    assert_eq!(pod.count(&["start UnloadEngine", "Decoder"]), 1, "{:#?}", pod.said);
-    assert_eq!(pod.count(&["GateClose"]), 1, "{:#?}", pod.said);
-    assert_eq!(pod.count(&["GateOpen"]), 1, "{:#?}", pod.said);
-    assert_eq!(pod.count(&["Lend", "Ticks"]), 0, "{:#?}", pod.said);
     pod.finish("encode", Outcome::Done);
     assert_eq!(pod.count(&["Lend", "Job", "EngineId(6)"]), 1, "{:#?}", pod.said);
 }
@@ -370,16 +423,10 @@ fn phase_1_that_is_done_eagerly_is_not_tried_again_for_want_of_an_engine() {
 fn ticks_keep_an_engine_that_leaves_exactly_the_room_that_a_prompt_needs() {
     // 20 and 1 to play, 9 for the engine, 20 and 1 for the prompt.
     for (budget_bytes, closes) in [(51, 0), (50, 1)] {
-        let mut pod = Pod::new(Plan {
+        let (mut pod, connection) = without_text_encoder(Plan {
             budget_bytes,
             ..two_rooms()
         });
-        pod.hold("restore");
-        let (track, found) = (SHORT, Found::Fixture);
-        pod.event(Event::TrackFound { track, found });
-        let connection = ask(&mut pod, 1, SHORT);
-        pod.finish("restore", Outcome::Done);
-        pod.finish("restore", common::BROKEN);
         measure(&mut pod, SHORT, decoder(1, 9));
         assert_eq!(pod.count(&["Lend", "Ticks"]), 1, "{:#?}", pod.said);
         pod.forget();

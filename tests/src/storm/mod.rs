@@ -25,8 +25,8 @@ use serde::Serialize;
 use self::{scene::Scene, wave::Storm};
 use crate::Program;
 
-/// Waves before anything is counted: what a pod makes once and keeps is made in them.
-const WARM_UP_WAVES: u64 = 4;
+/// Waves before anything is counted, at the least: what a pod makes once and keeps is made in them.
+const WARM_UP_WAVES_MIN: u64 = 4;
 /// How long files may outlive their tracks: the disk is the last to hear.
 const WIPED_WITHIN: Duration = Duration::from_secs(10);
 /// Options of the pod under the storm: weights that move, on a device whose moves take their time and now and then fail.
@@ -184,10 +184,12 @@ async fn blow(
 ) -> anyhow::Result<Course> {
     let rips = crate::weights_are_there();
     let waves = options.reconnects.div_ceil(options.storm as u64);
-    for number in 0..WARM_UP_WAVES {
+    // How much the allocator keeps settles slowly: a long storm has a long warm-up.
+    let warm_up = (waves / 5).max(WARM_UP_WAVES_MIN);
+    for number in 0..warm_up {
         storm.wave(waves + number, options.storm).await?;
     }
-    storm.clear(waves + WARM_UP_WAVES, rips).await?;
+    storm.clear(waves + warm_up, rips).await?;
     let before = health::idle(program, None).await?;
     storm.tally = wave::Tally::default();
     let mut wrongs = Vec::new();

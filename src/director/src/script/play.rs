@@ -101,10 +101,7 @@ impl Play {
     pub fn step(&mut self, step: Step) -> Result<(), String> {
         match step {
             Step::Open => self.open().map(drop),
-            Step::OpenAgain { connection } => match self.connection(connection) {
-                connection if self.witness.is_known(connection) => self.tell(Event::HandshakeOpened { connection }),
-                _ => Ok(()),
-            },
+            Step::OpenAgain { connection } => self.open_again(self.connection(connection)),
             Step::Declare {
                 connection,
                 upload,
@@ -132,26 +129,12 @@ impl Play {
             Step::Gone { connection } => self.tell(Event::ConnectionGone {
                 connection: self.connection(connection),
             }),
-            Step::Stuck { connection, stuck } => {
-                let connection = self.connection(connection);
-                self.tell(match stuck {
-                    true => Event::ClientStuck { connection },
-                    false => Event::ClientMoving { connection },
-                })
-            }
+            Step::Stuck { connection, stuck } => self.stuck(self.connection(connection), stuck),
             Step::Swap {
                 connection,
                 source,
                 mode,
-            } => {
-                let (connection, source, mode) = (self.connection(connection), self.source(source), mode_of(mode));
-                self.tell(Event::SwapAsked {
-                    connection,
-                    source,
-                    mode,
-                })?;
-                self.measure_newest()
-            }
+            } => self.ask_swap(self.connection(connection), source, mode),
             Step::Prompt { connection } => self.tell(Event::PromptAsked {
                 connection: self.connection(connection),
             }),
@@ -175,14 +158,13 @@ impl Play {
             Step::Progress { done, total, stale } => self.progress(done, total, stale),
             Step::Found { found, again } => self.found(found, again),
             Step::Measure { track, engines } => self.measure(track, engines),
-            Step::Weather { kind: 255 } => self.tell(Event::DeviceLost),
-            Step::Weather { kind: 254 } => self.tell(Event::ShutdownAsked),
-            Step::Weather { kind } => self.tell(Event::ForeignMemory { bytes: kind.into() }),
+            Step::Weather { kind } => self.tell(match kind {
+                255 => Event::DeviceLost,
+                254 => Event::ShutdownAsked,
+                kind => Event::ForeignMemory { bytes: kind.into() },
+            }),
             Step::Wait { milliseconds } => self.wait(Span::milliseconds(milliseconds.into())),
-            Step::Jump { seconds } => {
-                self.now = self.now + Span::seconds(seconds.into());
-                self.tell(Event::Timer)
-            }
+            Step::Jump { seconds } => self.jump(Span::seconds(seconds.into())),
             Step::Settle => self.settle(),
         }
     }
@@ -308,6 +290,36 @@ impl Play {
             bytes,
         })?;
         Ok(connection)
+    }
+
+    fn open_again(&mut self, connection: ConnectionId) -> Result<(), String> {
+        match self.witness.is_known(connection) {
+            true => self.tell(Event::HandshakeOpened { connection }),
+            false => Ok(()),
+        }
+    }
+
+    fn stuck(&mut self, connection: ConnectionId, stuck: bool) -> Result<(), String> {
+        self.tell(match stuck {
+            true => Event::ClientStuck { connection },
+            false => Event::ClientMoving { connection },
+        })
+    }
+
+    fn ask_swap(&mut self, connection: ConnectionId, source: u8, mode: u8) -> Result<(), String> {
+        let source = self.source(source);
+        self.tell(Event::SwapAsked {
+            connection,
+            source,
+            mode: mode_of(mode),
+        })?;
+        self.measure_newest()
+    }
+
+    /// Time passes at once, over every deadline on the way.
+    fn jump(&mut self, span: Span) -> Result<(), String> {
+        self.now = self.now + span;
+        self.tell(Event::Timer)
     }
 
     fn ask_session(&mut self, connection: ConnectionId, client: u8, source: u8, mode: u8) -> Result<(), String> {
