@@ -80,6 +80,7 @@ marks! {
     OldEngineBack "the old engine comes back when the new one failed";
     SwapFellBack "a swap whose engine failed, and ticks with an engine after it";
     RipEvictsEngine "an engine leaves for the separator";
+    MeasuredAnew "ticks call another engine since their track was measured anew";
     WrongShape "no engine for the shape";
     PreemptionInMidRip "preemption during a rip";
     RipGivesWay "a rip gives way";

@@ -166,6 +166,7 @@ impl Onlooker {
                     marks.hit(Mark::ForeignOverReserve);
                 }
             }
+            Event::SourceMeasured { track, engines } => self.engines.measured(*track, engines),
             Event::DeviceLost => self.lost(marks),
             Event::ShutdownAsked => self.shutdown(marks),
             _ => {}

@@ -64,6 +64,8 @@ pub struct Refused {
 pub struct Client {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     expected: VecDeque<Expected>,
+    /// How often [`Self::generation_after`] turned its knob.
+    turned: u32,
     /// What this client holds, once a buffer came.
     pub mirror: Option<Mirror>,
     /// Every text so far.
@@ -114,6 +116,7 @@ impl Client {
         Self {
             socket,
             expected: VecDeque::new(),
+            turned: 0,
             mirror: None,
             texts: Vec::new(),
             since: Instant::now(),
@@ -170,6 +173,22 @@ impl Client {
         )
         .await?;
         self.slice().await
+    }
+
+    /// Turns a knob, and waits for a slice of a younger generation than `known`; gives how many there were by then.
+    ///
+    /// # Errors
+    /// If the session has ended.
+    pub async fn generation_after(&mut self, known: u32) -> anyhow::Result<u32> {
+        // Never to where it stands already: that wakes nobody who rests.
+        self.turned += 1;
+        self.text(&json!({ "type": "params", "raw": { "seed": self.turned, "denoise": 0.8 }, "playback_pos": 0.5 }))
+            .await?;
+        self.until("a new generation", |incoming| match incoming {
+            Incoming::Slice(header, _) if header.num_gens > known => Some(header.num_gens),
+            _ => None,
+        })
+        .await
     }
 
     /// Waits for a slice.

@@ -13,19 +13,6 @@ use serde_json::json;
 const TRACK: &str = "track.wav";
 const EAGER: [&str; 4] = ["dit", "conditioner", "text_encoder", "vae"];
 
-/// Slices until one tells of a generation that is younger than any before.
-async fn next_generation(session: &mut Client, known: u32) -> u32 {
-    let knob = json!({ "type": "params", "raw": { "denoise": 0.8 }, "playback_pos": 0.5 });
-    session.text(&knob).await.unwrap();
-    session
-        .until("a new generation", |incoming| match incoming {
-            Incoming::Slice(header, _) if header.num_gens > known => Some(header.num_gens),
-            _ => None,
-        })
-        .await
-        .unwrap()
-}
-
 async fn swap(session: &mut Client, mode: &str) {
     session
         .text(&json!({ "type": "swap_source", "use_server_source": true, "fixture_name": TRACK, "stem_source_mode": mode }))
@@ -60,7 +47,7 @@ async fn a_session_plays_on_while_its_weights_make_room_for_a_rip() {
         .await
         .unwrap();
     session.ready().await.unwrap();
-    let generations = next_generation(&mut session, 0).await;
+    let generations = session.generation_after(0).await.unwrap();
     let mirror = session.mirror.as_ref().unwrap().samples();
     assert_eq!(mirror.len(), source.len());
     assert!(mirror != source, "what is heard is generated");
@@ -69,7 +56,7 @@ async fn a_session_plays_on_while_its_weights_make_room_for_a_rip() {
     assert!(track.stems_pending, "the weights are fetched before this test runs");
     let are_its_stems = |message: &ServerMessage| matches!(message, ServerMessage::StemAssets { fixture_name, .. } if fixture_name == TRACK);
     session.message("the stems", are_its_stems).await.unwrap();
-    next_generation(&mut session, generations).await;
+    session.generation_after(generations).await.unwrap();
 
     // Parked before the separator came, and back when it was gone: again and again.
     let phases = phases(&program);
@@ -96,7 +83,7 @@ async fn a_session_plays_on_while_its_weights_make_room_for_a_rip() {
     let before = encoded("audio");
     for mode in ["full", "vocals", "instruments"] {
         swap(&mut session, mode).await;
-        next_generation(&mut session, 0).await;
+        session.generation_after(0).await.unwrap();
     }
     assert_eq!(encoded("audio"), before, "swaps encode nothing");
     assert_eq!(program.errors(), Vec::<String>::new());

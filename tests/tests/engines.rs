@@ -141,7 +141,7 @@ impl Pod {
         let (asked, ran) = (Instant::now(), self.runs(Decoder));
         while self.runs(Decoder) <= ran {
             assert!(asked.elapsed() < PATIENCE, "no engine ticks: {}", self.program.log());
-            next_generation(session, 0).await;
+            session.generation_after(0).await.unwrap();
         }
     }
 
@@ -149,19 +149,6 @@ impl Pod {
         let labels = ["jobs_ended_total", r#"task="load_engine""#, r#"outcome="failed""#];
         self.program.metric(&labels).unwrap_or(0.0)
     }
-}
-
-/// Slices until one tells of a generation that is younger than any before.
-async fn next_generation(session: &mut Client, known: u32) -> u32 {
-    let knob = json!({ "type": "params", "raw": { "denoise": 0.8 }, "playback_pos": 0.5 });
-    session.text(&knob).await.unwrap();
-    session
-        .until("a new generation", |incoming| match incoming {
-            Incoming::Slice(header, _) if header.num_gens > known => Some(header.num_gens),
-            _ => None,
-        })
-        .await
-        .unwrap()
 }
 
 async fn swap(session: &mut Client, name: &str) {
@@ -188,10 +175,10 @@ async fn a_longer_upload_beside_a_session_simply_works_and_engines_change_with_w
         (VaeDecode, 1, NO_FAILURE),
     ]);
     let mut session = pod.session(6.0).await;
-    let generations = next_generation(&mut session, 0).await;
+    let generations = session.generation_after(0).await.unwrap();
     pod.comes_to(&["decoder-6", "vae_decode-1", "vae_encode-6"]).await;
     pod.ticks_by_an_engine(&mut session).await;
-    next_generation(&mut session, generations).await;
+    session.generation_after(generations).await.unwrap();
     assert!(pod.runs(VaeDecode) > 0.0);
 
     // Twice as long as any engine takes that is loaded.
@@ -220,12 +207,12 @@ async fn a_longer_upload_beside_a_session_simply_works_and_engines_change_with_w
 async fn outside_every_profile_the_modules_play() {
     let pod = Pod::start(&[(Decoder, 6, NO_FAILURE), (VaeEncode, 6, NO_FAILURE)]);
     let mut session = pod.session(6.0).await;
-    next_generation(&mut session, 0).await;
+    session.generation_after(0).await.unwrap();
     pod.comes_to(&["decoder-6", "vae_encode-6"]).await;
     pod.upload("long.wav", 10.0).await;
     swap(&mut session, "long.wav").await;
-    let (generations, ran) = (next_generation(&mut session, 0).await, pod.runs(Decoder));
-    next_generation(&mut session, generations + 4).await;
+    let (generations, ran) = (session.generation_after(0).await.unwrap(), pod.runs(Decoder));
+    session.generation_after(generations + 4).await.unwrap();
     assert_eq!(
         pod.runs(Decoder),
         ran,
@@ -244,13 +231,13 @@ async fn engines_that_fail_cost_nobody_the_session_and_are_tried_again() {
     ];
     let pod = Pod::start(&[(Decoder, 6, NO_FAILURE), (Decoder, 12, &failing)]);
     let mut session = pod.session(6.0).await;
-    next_generation(&mut session, 0).await;
+    session.generation_after(0).await.unwrap();
     pod.comes_to(&["decoder-6"]).await;
     pod.upload("long.wav", 10.0).await;
     pod.upload("short.wav", 5.0).await;
     swap(&mut session, "long.wav").await;
-    let generations = next_generation(&mut session, 0).await;
-    next_generation(&mut session, generations + 8).await;
+    let generations = session.generation_after(0).await.unwrap();
+    session.generation_after(generations + 8).await.unwrap();
     let asked = Instant::now();
     while pod.failed_loads() < 2.0 {
         assert!(asked.elapsed() < PATIENCE, "{} loads failed", pod.failed_loads());
@@ -259,7 +246,7 @@ async fn engines_that_fail_cost_nobody_the_session_and_are_tried_again() {
     // Whoever asks next has tries of their own: a failure is not remembered.
     for name in ["short.wav", "long.wav"] {
         swap(&mut session, name).await;
-        next_generation(&mut session, 0).await;
+        session.generation_after(0).await.unwrap();
     }
     pod.comes_to(&["decoder-12"]).await;
     pod.ticks_by_an_engine(&mut session).await;
@@ -269,7 +256,7 @@ async fn engines_that_fail_cost_nobody_the_session_and_are_tried_again() {
 async fn what_is_built_while_the_pod_runs_is_used_after_a_look_and_what_is_removed_plays_on() {
     let pod = Pod::start(&[(VaeEncode, 6, NO_FAILURE)]);
     let mut session = pod.session(6.0).await;
-    next_generation(&mut session, 0).await;
+    session.generation_after(0).await.unwrap();
     pod.builds(Decoder, 6);
     assert_eq!(pod.program.metric(&["engine_runs_total", "\"decoder\""]).unwrap(), 0.0);
     let found = pod.listed(true);

@@ -131,6 +131,26 @@ fn is(number: Number) -> Piece {
     of(number, format!("crate::mutant::is({number})"))
 }
 
+/// The pair of both sides is there; its match begins.
+const MATCHED: &str = ")) { (left_, right_) =>";
+
+/// The question which mutant it is. Where nothing can be asked, as in a constant, it is the fault of all of them.
+fn asks(found: &[(Number, String)], before: &str) -> Piece {
+    (
+        format!("{before} match crate::mutant::active() {{ "),
+        found.iter().map(|(number, _)| *number).collect(),
+    )
+}
+
+/// Its answers: each mutant's operator, and the one that is said.
+fn arms(found: &[(Number, String)], said: &str, left: &str, right: &str) -> Vec<Piece> {
+    let arms = found
+        .iter()
+        .map(|(number, other)| of(*number, format!("{number} => {left} {other} {right}, ")));
+    arms.chain([plain(&format!("_ => {left} {said} {right}, }} "))])
+        .collect()
+}
+
 impl<'a> Writer<'a> {
     /// The mutants of a kind at exactly this span.
     fn at(&self, span: &Range<usize>, genre: Genre) -> Vec<(Number, String)> {
@@ -203,47 +223,18 @@ impl<'a> Writer<'a> {
         let operator = expression.op.span().byte_range();
         let whole = expression.span().byte_range();
         let beside = self.beside(expression);
-        let said = &self.text[operator.clone()];
+        let text = self.text;
+        let said = &text[operator.clone()];
         let mut found = self.at(&operator, Genre::BinaryOperator);
         found.retain(|(_, other)| groups_alike(said, other, &beside));
         let lets = [&*expression.left, &*expression.right].into_iter().any(holds_let);
         if found.is_empty() || lets {
             return;
         }
-        let arms = |left: &str, right: &str| {
-            let arms = found
-                .iter()
-                .map(|(number, other)| of(*number, format!("{number} => {left} {other} {right}, ")));
-            let rest = plain(&format!("_ => {left} {said} {right}, }} "));
-            arms.chain([rest]).collect::<Vec<_>>()
-        };
-        // Where nothing can be asked, as in a constant, it is the fault of all of them.
-        let asks = |before: &str| {
-            (
-                format!("{before} match crate::mutant::active() {{ "),
-                found.iter().map(|(number, _)| *number).collect(),
-            )
-        };
         match expression.op {
             BinOp::And(_) | BinOp::Or(_) => {
                 let [(number, _)] = found[..] else { return };
-                let not = if matches!(expression.op, BinOp::And(_)) {
-                    ""
-                } else {
-                    "!"
-                };
-                self.around(
-                    &whole,
-                    vec![plain("({ let left_ = ")],
-                    vec![plain(" } else { or_ } })")],
-                );
-                let between = vec![
-                    plain("; let or_ = "),
-                    plain(not),
-                    is(number),
-                    plain("; if left_ != or_ { "),
-                ];
-                self.write(operator.start, operator.len(), true, 0, between);
+                self.short_circuit(&whole, &operator, number, matches!(expression.op, BinOp::And(_)));
             }
             BinOp::Eq(_) | BinOp::Ne(_) if found.len() == 1 => {
                 self.around(
@@ -252,39 +243,55 @@ impl<'a> Writer<'a> {
                     vec![plain(") != "), is(found[0].0), plain(")")],
                 );
             }
-            BinOp::Lt(_) | BinOp::Le(_) | BinOp::Gt(_) | BinOp::Ge(_) => {
-                let after = [asks(")) { (left_, right_) =>")];
-                let after = after
-                    .into_iter()
-                    .chain(arms("*left_", "*right_"))
-                    .chain([plain("} )")])
-                    .collect();
-                self.around(&whole, vec![plain("(match (&(")], after);
-                self.write(operator.start, operator.len(), true, 0, vec![plain("), &(")]);
-            }
             BinOp::AddAssign(_) | BinOp::SubAssign(_) | BinOp::MulAssign(_) | BinOp::BitOrAssign(_) => {
-                let left = self.text[expression.left.span().byte_range()].to_owned();
+                let left = text[expression.left.span().byte_range()].to_owned();
                 let start = whole.start..operator.end;
                 // The place on the left is named again and again: nothing of it may be changed.
                 self.wanted
                     .retain(|(at, ..)| at == &operator || !(start.contains(&at.start)));
                 let order = self.edits.len();
                 self.write(start.start, start.len(), false, order, vec![plain("{ let right_ = ")]);
-                let after = [asks(";")].into_iter().chain(arms(&left, "right_"));
+                let after = [asks(&found, ";")]
+                    .into_iter()
+                    .chain(arms(&found, said, &left, "right_"));
                 self.write(whole.end, 0, true, order, after.chain([plain("} ")]).collect());
             }
+            // Both sides are computed once, and compared without being taken.
+            BinOp::Lt(_) | BinOp::Le(_) | BinOp::Gt(_) | BinOp::Ge(_) => {
+                let arms = arms(&found, said, "*left_", "*right_");
+                self.matched(&whole, &operator, "&", asks(&found, MATCHED), arms);
+            }
             _ => {
-                let after = [asks(")) { (left_, right_) =>")];
-                let after = after
-                    .into_iter()
-                    .chain(arms("left_", "right_"))
-                    .chain([plain("} )")])
-                    .collect();
-                self.around(&whole, vec![plain("(match ((")], after);
-                self.write(operator.start, operator.len(), true, 0, vec![plain("), (")]);
+                let arms = arms(&found, said, "left_", "right_");
+                self.matched(&whole, &operator, "", asks(&found, MATCHED), arms);
             }
         }
         self.took(&found);
+    }
+
+    /// `&&` or `||` that can become the other one: the right side is still computed only where it was, or where it counts.
+    fn short_circuit(&mut self, whole: &Range<usize>, operator: &Range<usize>, number: Number, is_and: bool) {
+        self.around(whole, vec![plain("({ let left_ = ")], vec![plain(" } else { or_ } })")]);
+        let between = vec![
+            plain("; let or_ = "),
+            plain(if is_and { "" } else { "!" }),
+            is(number),
+            plain("; if left_ != or_ { "),
+        ];
+        self.write(operator.start, operator.len(), true, 0, between);
+    }
+
+    /// Both sides in a pair, and what is done with them in the arms.
+    fn matched(&mut self, whole: &Range<usize>, operator: &Range<usize>, by: &str, asks: Piece, arms: Vec<Piece>) {
+        let after = [asks].into_iter().chain(arms).chain([plain("} )")]).collect();
+        self.around(whole, vec![plain(&format!("(match ({by}("))], after);
+        self.write(
+            operator.start,
+            operator.len(),
+            true,
+            0,
+            vec![plain(&format!("), {by}("))],
+        );
     }
 
     fn unary(&mut self, expression: &syn::ExprUnary) {

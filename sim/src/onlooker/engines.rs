@@ -1,6 +1,8 @@
 //! Rare situations of engines.
 
-use greenroom_director::{Caller, Effect, EngineId, Failure, Group, Outcome, Task};
+use greenroom_director::{
+    Caller, Component, Effect, EngineId, Engines as Measured, Failure, Group, Outcome, Task, TrackId,
+};
 
 use crate::marks::{Mark, Marks};
 
@@ -22,6 +24,12 @@ pub(super) struct Engines {
     left_last: Option<(usize, EngineId)>,
     /// A swap came to nothing because its engine did not load.
     fell_back: bool,
+    /// What is played.
+    played: Option<TrackId>,
+    /// What its ticks were last lent.
+    ticked: [Option<EngineId>; 3],
+    /// It was measured anew since, and other engines serve it now.
+    measured_anew: bool,
 }
 
 impl Engines {
@@ -87,6 +95,16 @@ impl Engines {
         }
     }
 
+    /// A source was measured.
+    pub(super) fn measured(&mut self, track: TrackId, measured: &Measured) {
+        if self.played == Some(track) {
+            let differs = |(ticked, component): (&Option<EngineId>, Component)| {
+                ticked.is_some() && measured.of(component).map(|engine| engine.id) != *ticked
+            };
+            self.measured_anew = self.ticked.iter().zip(Component::ALL).any(differs);
+        }
+    }
+
     /// An effect was asked for.
     pub(super) fn effect(&mut self, effect: &Effect, marks: &mut Marks) {
         match effect {
@@ -94,12 +112,23 @@ impl Engines {
                 failure: Failure::NullContext | Failure::OutOfMemory,
                 ..
             } => self.fell_back = true,
-            Effect::SwapReady { .. } | Effect::SessionReady { .. } => self.fell_back = false,
-            Effect::Lend {
-                to: Caller::Ticks(_), ..
-            } if self.fell_back => {
+            Effect::SwapReady { track, .. } | Effect::SessionReady { track, .. } => {
                 self.fell_back = false;
-                marks.hit(Mark::SwapFellBack);
+                self.played = Some(*track);
+                self.ticked = [None; 3];
+                self.measured_anew = false;
+            }
+            Effect::Lend {
+                to: Caller::Ticks(_),
+                engines,
+            } => {
+                if std::mem::take(&mut self.fell_back) {
+                    marks.hit(Mark::SwapFellBack);
+                }
+                if std::mem::take(&mut self.measured_anew) && *engines != self.ticked {
+                    marks.hit(Mark::MeasuredAnew);
+                }
+                self.ticked = *engines;
             }
             _ => {}
         }

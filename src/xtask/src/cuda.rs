@@ -174,13 +174,20 @@ fn stubs(folder: &Path) -> anyhow::Result<PathBuf> {
     Ok(stubs)
 }
 
-/// Lints with the features `cuda` and `tensorrt`, on any machine.
-pub(crate) fn lints() -> anyhow::Result<()> {
-    let packages = "--package=greenroom --package=greenroom-acestep --package=greenroom-cuda --package=greenroom-kernels \
-                    --package=greenroom-separator --package=greenroom-tensorrt";
-    let arguments =
-        format!("--quiet {packages} --features=greenroom/cuda,greenroom/tensorrt --all-targets -- --deny=warnings");
-    let arguments: Vec<&str> = arguments.split_whitespace().collect();
+/// Lints on any machine, with the features `cuda` and `tensorrt` or without them. Both times with the same compiler, target and flags: what
+/// does not depend on the features is then checked once.
+pub(crate) fn lints(with_features: bool) -> anyhow::Result<()> {
+    let features: &[&str] = if with_features {
+        &["--features=greenroom/cuda,greenroom/tensorrt"]
+    } else {
+        &[]
+    };
+    let arguments = [
+        &["--quiet", "--workspace", "--all-targets"],
+        features,
+        &["--", "--deny=warnings"],
+    ]
+    .concat();
     Toolkit::stand_in()?.cargo("clippy", &arguments, &Packages::fetched()?.environment()?)
 }
 

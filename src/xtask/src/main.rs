@@ -205,17 +205,9 @@ fn storm_of(reconnects: u64, clients: usize, seed: u64, json: bool) -> anyhow::R
 }
 
 fn types(check: bool) -> anyhow::Result<()> {
-    let types = shell::output(
-        "cargo",
-        &[
-            "run",
-            "--quiet",
-            "--package",
-            "greenroom-wire",
-            "--example",
-            "generate_client",
-        ],
-    )?;
+    let example = ["--example=generate_client"];
+    shell::run("cargo", &[&["build"], &test::COMPILED[..], &example].concat())?;
+    let types = shell::output("target/debug/examples/generate_client", &[])?;
     let path = shell::root()?.join("web/src/generated/wire.ts");
     if check {
         let written = std::fs::read_to_string(&path).unwrap_or_default();

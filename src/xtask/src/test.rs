@@ -8,7 +8,7 @@ use crate::{cuda, packages, shell, tensorrt::Packages, web};
 
 /// What tests need of the program: a stage that fails on purpose, and engines that are really built. All of the workspace is compiled with
 /// these features, once: with others, or for a package alone, nearly everything would be compiled once more.
-const COMPILED: [&str; 3] = [
+pub(crate) const COMPILED: [&str; 3] = [
     "--quiet",
     "--workspace",
     "--features=greenroom/simulated-stage,greenroom/tensorrt",
@@ -46,8 +46,8 @@ fn steps(quick: bool, keep_going: bool) -> Vec<Step> {
         ("format", || shell::run("cargo", &["fmt", "--all", "--check"])),
         ("generated types", || crate::types(true)),
         ("page: packages, types, unit tests, build", page),
-        ("lints", lints),
-        ("lints with CUDA and TensorRT", cuda::lints),
+        ("lints", || cuda::lints(false)),
+        ("lints with CUDA and TensorRT", || cuda::lints(true)),
         ("what a GPU's stage and kernels must do", cuda::conformance),
         ("networks as ONNX, against the golden tensors", || {
             Packages::fetched()?.export_test()
@@ -105,11 +105,6 @@ fn summary(outcomes: &[Outcome]) -> anyhow::Result<()> {
         return Ok(());
     }
     bail!("{}", failures.join("\n"))
-}
-
-fn lints() -> anyhow::Result<()> {
-    let arguments = "clippy --quiet --workspace --all-targets -- --deny=warnings";
-    shell::run("cargo", &arguments.split(' ').collect::<Vec<_>>())
 }
 
 /// Compiles and runs with what TensorRT takes.
