@@ -188,7 +188,8 @@ fn bench_pod(json: bool, runs: u32, seconds: u64, engines: bool) -> anyhow::Resu
 
 fn storm_of(reconnects: u64, clients: usize, seed: u64, json: bool) -> anyhow::Result<()> {
     shell::say("building the program, with the simulated stage, and its storm");
-    let packages = "--package greenroom --package greenroom-tests --features greenroom/simulated-stage";
+    let packages = "--package greenroom --bin greenroom --package greenroom-tests --bin greenroom-storm \
+                    --features greenroom/simulated-stage";
     let arguments: Vec<&str> = ["build", "--quiet", "--release"]
         .into_iter()
         .chain(packages.split(' '))

@@ -17,9 +17,6 @@ const FRESH: Duration = Duration::from_secs(1);
 /// A change of a sample that an ear could notice.
 const CHANGED: f32 = 1e-3;
 
-/// A swap takes a fraction of it.
-const SWAPPED: Duration = Duration::from_secs(60);
-
 /// A listener at its playhead.
 pub(crate) struct Listener {
     pub(crate) client: Client,
@@ -77,13 +74,19 @@ impl Listener {
     }
 
     /// Asks for another source, and plays the one that is there until the other comes.
+    #[cfg_attr(
+        not(feature = "engines"),
+        allow(dead_code, reason = "only engines are swapped between")
+    )]
     pub(crate) async fn swap(&mut self, name: &str) -> anyhow::Result<()> {
+        /// A swap takes a fraction of it.
+        const PATIENCE: Duration = Duration::from_secs(60);
         self.client
             .text(&json!({ "type": "swap_source", "use_server_source": true, "fixture_name": name }))
             .await?;
         let (asked, sources) = (Instant::now(), self.sources);
         while self.sources == sources {
-            anyhow::ensure!(asked.elapsed() < SWAPPED, "the swap to {name} does not end");
+            anyhow::ensure!(asked.elapsed() < PATIENCE, "the swap to {name} does not end");
             self.step(&mut Map::new()).await?;
         }
         Ok(())
