@@ -6,7 +6,7 @@
     reason = "a test stops where something is not as it must be"
 )]
 
-use greenroom_tests::{Client, Incoming, Program, song, tiny_checkpoint, upload, weights_are_there};
+use greenroom_tests::{Client, Program, song, tiny_checkpoint, upload, weights_are_there};
 use greenroom_wire::ServerMessage;
 use serde_json::json;
 

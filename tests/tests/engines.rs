@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use greenroom_acestep::Outcome;
 use greenroom_compiled::Component;
-use greenroom_tests::{Client, Incoming, Program, module_engine, song, tiny_checkpoint, upload};
+use greenroom_tests::{Client, Program, module_engine, song, tiny_checkpoint, upload};
 use greenroom_wire::{
     ServerMessage,
     http::{EngineEntry, EngineList},
