@@ -13,7 +13,13 @@ mod onlooker;
 mod owing;
 mod worlds;
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use greenroom_director::coverage::Walked;
 use stateright::{Checker, Model};
@@ -80,6 +86,43 @@ pub fn check(setting: &Setting, threads: usize, patience: Duration) -> Report {
         cells: record.cells,
         took: started.elapsed(),
     }
+}
+
+/// Visits every state of all these worlds, so many worlds at a time and each on one thread: its numbers are then the same every time.
+/// `told` hears of each as it ends; the reports are in the order of the worlds.
+#[must_use]
+pub fn check_all(
+    settings: &[Setting],
+    threads: usize,
+    patience: Duration,
+    told: &(dyn Fn(&Report) + Sync),
+) -> Vec<Report> {
+    let reports = Mutex::new(Vec::new());
+    // Larger ones first, which stand last: nobody is left with one of them in the end.
+    let left = AtomicUsize::new(settings.len());
+    let take = || {
+        let before = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        before.ok().map(|before| before - 1)
+    };
+    let work = || {
+        while let Some(place) = take() {
+            let report = check(&settings[place], 1, patience);
+            told(&report);
+            reports
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push((place, report));
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..threads.max(1) {
+            scope.spawn(work);
+        }
+        work();
+    });
+    let mut reports = reports.into_inner().unwrap_or_else(PoisonError::into_inner);
+    reports.sort_by_key(|(place, _)| *place);
+    reports.into_iter().map(|(_, report)| report).collect()
 }
 
 /// The legal cells that none of these worlds walked. Illegal ones do not exist: a transition that is in no table does not compile.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use greenroom_check::{Report, Size, cells_missed, check, settings};
+use greenroom_check::{Size, cells_missed, check_all, settings};
 
 /// What the worlds leave to the swarm: what boot finds, and rips of audio that a session brings itself (its tracks have no end).
 const LEFT_TO_THE_SWARM: &[&str] = &[
@@ -15,11 +15,7 @@ const LEFT_TO_THE_SWARM: &[&str] = &[
 fn no_reachable_state_of_any_world_is_wrong_and_rest_is_never_out_of_reach() {
     // Panics are caught and told with the way to them.
     std::panic::set_hook(Box::new(|_| {}));
-    let all = settings(Size::Usual);
-    let reports: Vec<Report> = all
-        .iter()
-        .map(|setting| check(setting, 2, Duration::from_secs(600)))
-        .collect();
+    let reports = check_all(&settings(Size::Usual), 2, Duration::from_secs(1_200), &|_| {});
     let _ = std::panic::take_hook();
     for report in &reports {
         assert_eq!(report.violations, [""; 0], "{}", report.world);

@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::Args;
-use greenroom_check::{Report, Size, cells_missed, check, settings};
+use greenroom_check::{Report, Setting, Size, cells_missed, check_all, settings};
 use serde_json::json;
 
 use super::{INCOMPLETE, VIOLATED, hush_panics};
@@ -19,7 +19,7 @@ pub(crate) struct Arguments {
     /// Only worlds whose name contains this
     #[arg(long)]
     world: Option<String>,
-    /// Threads
+    /// Worlds that are walked at a time
     #[arg(long, default_value_t = super::swarm::cores())]
     threads: usize,
     /// Seconds after which a world is given up, and said to be incomplete
@@ -36,16 +36,16 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     let started = Instant::now();
     let size = if arguments.large { Size::Large } else { Size::Usual };
     let wanted = |name: &str| arguments.world.as_ref().is_none_or(|part| name.contains(part));
-    let mut reports = Vec::new();
+    let settings: Vec<Setting> = settings(size)
+        .into_iter()
+        .filter(|setting| wanted(setting.name))
+        .collect();
     println!(
         "{:<42} {:>10} {:>11} {:>6} {:>8}",
         "world", "states", "steps", "depth", "seconds"
     );
-    for setting in settings(size).iter().filter(|setting| wanted(setting.name)) {
-        let report = check(setting, arguments.threads, Duration::from_secs(arguments.patience));
-        tell(&report);
-        reports.push(report);
-    }
+    let patience = Duration::from_secs(arguments.patience);
+    let reports = check_all(&settings, arguments.threads, patience, &tell);
     let complete = !reports.is_empty() && reports.iter().all(|report| report.complete);
     let violations: usize = reports.iter().map(|report| report.violations.len()).sum();
     if arguments.world.is_none() {
